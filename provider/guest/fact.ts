@@ -1,0 +1,117 @@
+// What a fact and a check are. A fact is the raw answer of one built-in program; a check judges a few facts.
+// Promise of the whole folder: a reading is `value`, `absent` or `error`, and an error, an empty answer or a missing answer is never "clean"
+// (PendingReboot and Ansible's CBS test read a failed query as clean; guest.md 2.1).
+import { z } from "zod";
+
+export const guestOs = z.enum(["windows", "linux"]);
+export type GuestOs = z.output<typeof guestOs>;
+
+/** What one command said: streams as text, exit code. */
+export interface Raw {
+  readonly out: string;
+  readonly err: string;
+  readonly rc: number;
+}
+
+export type Reading<T> = { kind: "value"; value: T } | { kind: "absent" } | { kind: "error"; error: string };
+
+export const value = <T>(of: T): Reading<T> => ({ kind: "value", value: of });
+export const absent: Reading<never> = { kind: "absent" };
+export const unknown = (error: string): Reading<never> => ({ kind: "error", error });
+
+// The texts are put between double quotes of cmd's `find` and single quotes of sh: only characters that mean nothing in either.
+const plainText = z
+  .string()
+  .min(1)
+  .max(200)
+  .regex(/^[A-Za-z0-9 _.,:\\/()-]+$/);
+
+/**
+ * The only decisions a generated script takes. `exitCode`: the code is one of these (and the output holds every `present`).
+ * `textAbsent`: exit code 0, the output holds every `present` (proof that the program answered) and none of `text`, case ignored.
+ * `equals`: exit code 0 and the output, without its last line break, is exactly this line.
+ */
+export const quietTest = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("exitCode"), codes: z.array(z.int()).min(1).max(8), present: z.array(plainText).max(8).optional() }),
+  z.strictObject({ kind: z.literal("textAbsent"), text: z.array(plainText).min(1).max(16), present: z.array(plainText).min(1).max(8) }),
+  z.strictObject({ kind: z.literal("equals"), text: plainText }),
+]);
+export type Quiet = z.output<typeof quietTest>;
+
+/** What a script may do about a fact that is not quiet: nothing, wait for the worker to end, run NGen's queue, restart the guest. */
+export const fixKind = z.enum(["none", "wait", "ngen", "reboot"]);
+export type FixKind = z.output<typeof fixKind>;
+
+export interface Fact<T> {
+  /** Also a file name on the payload disk: lower case, digits, hyphens. */
+  readonly id: string;
+  /** Windows: one external program, as typed in cmd. Linux: POSIX sh, run in a subshell with LC_ALL=C. */
+  readonly command: string;
+  readonly quiet: Quiet;
+  /** The fact exists only where this file does; elsewhere the script writes `absent` as its exit code and counts it as quiet. */
+  readonly requires?: string;
+  /** Gathered only when this other fact of the same round is quiet: `ngen queue status` pauses the very work it asks about. */
+  readonly after?: string;
+  readonly fix: FixKind;
+  readonly parse: (raw: Raw) => Reading<T>;
+}
+
+export type Judgement =
+  | { state: "ready"; notes?: string[] }
+  | { state: "pending"; message: string; percent?: number }
+  | { state: "failed"; message: string };
+
+/** Reads a fact of the round under judgement; its type is the fact's own. */
+export type Look = <T>(fact: Fact<T>) => Reading<T>;
+
+export interface CheckSide {
+  readonly facts: readonly Fact<unknown>[];
+  readonly judge: (look: Look) => Judgement;
+}
+
+export const policy = z.enum(["fix", "block", "warn", "ignore"]);
+export type Policy = z.output<typeof policy>;
+
+export interface Check {
+  readonly id: string;
+  readonly title: string;
+  /** App Layering's word for it in the bit mask `BlockFinalize` (app-layering.md 7.2). */
+  readonly bit: { readonly name: string; readonly value: number };
+  readonly policy: Policy;
+  readonly windows?: CheckSide;
+  readonly linux?: CheckSide;
+}
+
+/** Joins the judgements of parts: what can't be known fails the whole, what is under way makes it pending, notes are kept. */
+export function joinJudgements(parts: readonly Judgement[]): Judgement {
+  const failed = parts.filter((part) => part.state === "failed");
+  if (failed.length > 0) return { state: "failed", message: failed.map((part) => part.message).join(" ") };
+  const pending = parts.filter((part) => part.state === "pending");
+  if (pending.length > 0) {
+    const percent = pending.find((part) => part.percent !== undefined)?.percent;
+    return { state: "pending", message: pending.map((part) => part.message).join(" "), ...(percent === undefined ? {} : { percent }) };
+  }
+  const notes = parts.flatMap((part) => (part.state === "ready" ? (part.notes ?? []) : []));
+  return notes.length > 0 ? { state: "ready", notes } : { state: "ready" };
+}
+
+export const ready: Judgement = { state: "ready" };
+export const pending = (message: string, percent?: number): Judgement => ({
+  state: "pending",
+  message,
+  ...(percent === undefined ? {} : { percent }),
+});
+export const failed = (message: string): Judgement => ({ state: "failed", message });
+
+/** A reading that has to be quiet by being absent; anything else is said by `found`, an error by the fact's own words. */
+export function judgeAbsent<T>(fact: Fact<T>, look: Look, found: (value: T) => Judgement): Judgement {
+  const reading = look(fact);
+  if (reading.kind === "absent") return ready;
+  if (reading.kind === "error") return cannotTell(fact, reading.error);
+  return found(reading.value);
+}
+
+export const cannotTell = (fact: Fact<unknown>, error: string): Judgement =>
+  failed(`"${fact.id}" could not be read, so the guest is not known to be ready: ${error} (asked with: ${firstLine(fact.command)})`);
+
+const firstLine = (text: string): string => text.trim().split("\n")[0] ?? "";

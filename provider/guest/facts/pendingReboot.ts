@@ -1,0 +1,208 @@
+// A restart that an installation waits for. Which signals count, which are noise and why: the table of guest.md 2.3.
+// PendingFileRenameOperations is the noisy one (choco#1768, Toast-Notification-Script#40, PatchMon#772): its pairs are read, not its existence.
+import {
+  type Check,
+  cannotTell,
+  type Fact,
+  failed,
+  type Judgement,
+  joinJudgements,
+  judgeAbsent,
+  pending,
+  type Raw,
+  type Reading,
+  ready,
+  unknown,
+  value,
+} from "../fact.ts";
+import { dword, parseRegQuery, type RegistryAnswer, registryKey, registryListing, registryValue, valueNamed } from "../registry.ts";
+
+const CURRENT = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion";
+const CONTROL = "HKLM\\SYSTEM\\CurrentControlSet\\Control";
+const SEED = "A post-installation reboot is pending - please check and reboot the Packaging Machine.";
+
+const keys = [
+  {
+    fact: registryKey("cbs-reboot-pending", `${CURRENT}\\Component Based Servicing\\RebootPending`, "reboot"),
+    says: "Windows servicing waits for it",
+  },
+  // Servicing is at work on the restart itself: waiting ends it, another restart would not.
+  {
+    fact: registryKey("cbs-reboot-in-progress", `${CURRENT}\\Component Based Servicing\\RebootInProgress`, "wait"),
+    says: "Windows servicing is finishing the last one",
+  },
+  {
+    fact: registryKey("windows-update-reboot", `${CURRENT}\\WindowsUpdate\\Auto Update\\RebootRequired`, "reboot"),
+    says: "Windows Update waits for it",
+  },
+  {
+    fact: registryKey("domain-join", "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Netlogon\\JoinDomain", "reboot"),
+    says: "a domain operation waits for it",
+  },
+  {
+    fact: registryKey("domain-spn", "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Netlogon\\AvoidSpnSet", "reboot"),
+    says: "a domain operation waits for it",
+  },
+];
+
+// KB832475: set by the installers of updates before Windows Vista's servicing, and by some that still copy them. 0 means nothing is pending.
+const updateExe = ["HKLM\\SOFTWARE\\Microsoft\\Updates", "HKLM\\SOFTWARE\\Wow6432Node\\Microsoft\\Updates"].map((key, index) => ({
+  key,
+  fact: registryValue(index === 0 ? "update-exe" : "update-exe-32", key, "UpdateExeVolatile", "reboot"),
+}));
+
+export const sessionManager = registryListing(
+  "session-manager",
+  `${CONTROL}\\Session Manager`,
+  ["PendingFileRenameOperations"],
+  "BootExecute",
+  "reboot",
+);
+
+export const computerName: Fact<{ active: string; next: string }> = {
+  id: "computer-name",
+  command: `reg query "${CONTROL}\\ComputerName" /s /v ComputerName`,
+  // The script can only see that both names are there; that they differ is judged here.
+  quiet: { kind: "exitCode", codes: [0], present: ["\\ActiveComputerName", "\\ComputerName\\ComputerName"] },
+  fix: "reboot",
+  parse: parseComputerName,
+};
+
+function parseComputerName(raw: Raw): Reading<{ active: string; next: string }> {
+  if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}`);
+  const names = parseRegQuery(raw.out).values.filter((entry) => entry.name === "ComputerName" && entry.data !== "");
+  const active = names.find((entry) => entry.key.endsWith("\\ComputerName\\ActiveComputerName"))?.data;
+  const next = names.find((entry) => entry.key.endsWith("\\ComputerName\\ComputerName"))?.data;
+  return active === undefined || next === undefined
+    ? unknown("the answer lacks the active or the next computer name")
+    : value({ active, next });
+}
+
+export interface Rename {
+  readonly source: string;
+  /** Empty: the source is to be deleted. */
+  readonly target: string;
+}
+
+/** Pairs of the value as `reg query /se "|"` prints it; undefined when they don't pair up. Blank strings are what is left of done work. */
+export function parseRenames(data: string): Rename[] | undefined {
+  const parts = data.split("|");
+  // reg ends the list with a separator on some builds: an odd empty last part is no half pair.
+  if (parts.length % 2 === 1 && parts.at(-1) === "") parts.pop();
+  if (parts.length % 2 === 1) return undefined;
+  const pairs: Rename[] = [];
+  for (let index = 0; index < parts.length; index += 2) {
+    const source = dosPath(parts[index] ?? "");
+    const target = dosPath(parts[index + 1] ?? "");
+    if (source === "" && target !== "") return undefined;
+    if (source !== "") pairs.push({ source, target });
+  }
+  return pairs;
+}
+
+// `\??\C:\x` names C:\x for the kernel; `!` or `*1` before it means "replace what is there" (MoveFileEx).
+const dosPath = (path: string): string => path.replace(/^(?:!|\*\d+)/, "").replace(/^\\\?\?\\/, "");
+
+const SYSTEM = /\\windows\\(?:system32|syswow64|winsxs)(?:\\|$)|\\drivers\\|\\driverstore(?:\\|$)/i;
+const NOISE = /\\te?mp\\|^[a-z]:\\programdata\\|^[a-z]:\\config\.msi\\|\\tobedeleted\\/i;
+
+/** A deletion where programs keep their rubbish is noise; a replacement, or anything of the system's, must happen before the layer is sealed. */
+export const isNoise = (rename: Rename): boolean => rename.target === "" && !SYSTEM.test(rename.source) && NOISE.test(rename.source);
+
+function judgeRenames(answer: RegistryAnswer): Judgement {
+  const pairs: Rename[] = [];
+  for (const name of ["PendingFileRenameOperations", "PendingFileRenameOperations2"]) {
+    const entry = valueNamed(answer, name);
+    if (entry === undefined) continue;
+    const parsed = entry.type === "REG_MULTI_SZ" ? parseRenames(entry.data) : undefined;
+    if (parsed === undefined)
+      return failed(`${SEED} ${name} (${CONTROL}\\Session Manager) does not hold pairs of files: ${entry.data.slice(0, 200)}`);
+    pairs.push(...parsed);
+  }
+  const blocking = pairs.filter((rename) => !isNoise(rename));
+  if (blocking.length > 0) {
+    return pending(`${SEED} ${listed(blocking)} (${CONTROL}\\Session Manager, PendingFileRenameOperations).`);
+  }
+  return pairs.length === 0 ? ready : { state: "ready", notes: [`left to the next boot, harmless: ${listed(pairs)}`] };
+}
+
+function listed(renames: readonly Rename[]): string {
+  const shown = renames
+    .slice(0, 3)
+    .map(({ source, target }) => (target === "" ? `${source} waits to be deleted` : `${source} waits to replace ${target}`));
+  return shown.join("; ") + (renames.length > 3 ? `; and ${renames.length - 3} more` : "");
+}
+
+const rebootRequired: Fact<string[]> = {
+  id: "reboot-required",
+  command: "if [ -e /run/reboot-required ]; then echo required; cat /run/reboot-required.pkgs 2>/dev/null; true; else echo none; fi",
+  quiet: { kind: "equals", text: "none" },
+  fix: "reboot",
+  parse: (raw) => {
+    const [first, ...packages] = raw.out.trim().split(/\r?\n/);
+    if (raw.rc !== 0) return unknown(`ended with ${raw.rc}: ${raw.err.trim().slice(0, 200)}`);
+    if (first === "none" && packages.length === 0) return { kind: "absent" };
+    return first === "required" ? value([...new Set(packages)]) : unknown("neither required nor none was said");
+  },
+};
+
+// Exit 1 is both "a restart is needed" and, without the plug-in, "no such command": only the text tells them apart (rmmagent#8).
+const needsRestarting: Fact<string> = {
+  id: "dnf-needs-restarting",
+  command: "dnf -q needs-restarting -r",
+  quiet: { kind: "exitCode", codes: [0], present: ["eboot"] },
+  requires: "/usr/bin/dnf",
+  fix: "reboot",
+  parse: (raw) => {
+    if (!/reboot/i.test(raw.out))
+      return unknown(`dnf ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    if (raw.rc === 0) return { kind: "absent" };
+    return raw.rc === 1 ? value(raw.out.trim().slice(0, 400)) : unknown(`dnf ended with ${raw.rc}`);
+  },
+};
+
+export const pendingReboot: Check = {
+  id: "pendingReboot",
+  title: "Restart after an installation",
+  bit: { name: "reboot", value: 2 },
+  policy: "fix",
+  windows: {
+    // The listing comes first: it is the proof that reg.exe answers, which makes the "not there" of the others believable.
+    facts: [sessionManager, computerName, ...keys.map(({ fact }) => fact), ...updateExe.map(({ fact }) => fact)],
+    judge: (look) => {
+      const listing = look(sessionManager);
+      const names = look(computerName);
+      return joinJudgements([
+        listing.kind === "value"
+          ? judgeRenames(listing.value)
+          : cannotTell(sessionManager, listing.kind === "error" ? listing.error : "the key is not there"),
+        names.kind !== "value"
+          ? cannotTell(computerName, names.kind === "error" ? names.error : "the key is not there")
+          : names.value.active.toLowerCase() === names.value.next.toLowerCase()
+            ? ready
+            : pending(`${SEED} The computer is to be renamed from ${names.value.active} to ${names.value.next}.`),
+        ...keys.map(({ fact, says }) =>
+          judgeAbsent(fact, look, () => pending(`${SEED} ${says}: ${fact.command.replace("reg query ", "")} exists.`)),
+        ),
+        ...updateExe.map(({ key, fact }) =>
+          judgeAbsent(fact, look, (answer) => {
+            const entry = valueNamed(answer, "UpdateExeVolatile");
+            return entry !== undefined && dword(entry) === 0
+              ? ready
+              : pending(`${SEED} An update's installer waits for it (${key}, UpdateExeVolatile).`);
+          }),
+        ),
+      ]);
+    },
+  },
+  linux: {
+    facts: [rebootRequired, needsRestarting],
+    judge: (look) =>
+      joinJudgements([
+        judgeAbsent(rebootRequired, look, (packages) =>
+          pending(`${SEED} /run/reboot-required exists${packages.length > 0 ? `, asked for by ${packages.slice(0, 10).join(", ")}` : ""}.`),
+        ),
+        judgeAbsent(needsRestarting, look, (text) => pending(`${SEED} dnf needs-restarting says: ${text}`)),
+      ]),
+  },
+};
