@@ -52,6 +52,8 @@ export interface Fact<T> {
   readonly requires?: string;
   /** Gathered only when this other fact of the same round is quiet: `ngen queue status` pauses the very work it asks about. */
   readonly after?: string;
+  /** A program at work that nothing may interrupt: no restart and no power-off while it is not quiet. */
+  readonly worker?: true;
   readonly fix: FixKind;
   readonly parse: (raw: Raw) => Reading<T>;
 }
@@ -75,6 +77,8 @@ export type Policy = z.output<typeof policy>;
 export interface Check {
   readonly id: string;
   readonly title: string;
+  /** What the person at the machine is told, in the words of Shutdown For Finalize. */
+  readonly prompt: string;
   /** App Layering's word for it in the bit mask `BlockFinalize` (app-layering.md 7.2). */
   readonly bit: { readonly name: string; readonly value: number };
   readonly policy: Policy;

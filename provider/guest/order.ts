@@ -73,6 +73,8 @@ export const orderFact = z.strictObject({
   requires: z.string().max(200).optional(),
   /** Gathered only when that fact of the same round is quiet; else left out, and not quiet. */
   after: factId.optional(),
+  /** A program at work: the guest is not restarted or powered off while this is not quiet. */
+  worker: z.literal(true).optional(),
   fix: fixKind,
 });
 export type OrderFact = z.output<typeof orderFact>;
@@ -143,6 +145,7 @@ export function buildOrder(request: OrderRequest): Order {
         quiet: fact.quiet,
         ...(fact.requires === undefined ? {} : { requires: fact.requires }),
         ...(fact.after === undefined ? {} : { after: fact.after }),
+        ...(fact.worker === undefined ? {} : { worker: fact.worker }),
         fix: chosen === "fix" ? fact.fix : "none",
       },
       accepted: chosen === "warn" || chosen === "ignore",

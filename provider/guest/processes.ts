@@ -26,6 +26,7 @@ export function processList(id: string, images: readonly string[], fix: FixKind)
     id,
     command: "tasklist /fo csv /nh",
     quiet: { kind: "textAbsent", text: [...images], present: ["tasklist.exe"] },
+    worker: true,
     fix,
     parse: parseTasklist,
   };

@@ -26,6 +26,7 @@ export const xenbusRequests: Fact<RegistryAnswer> = requests;
 export const bootDiskDrivers: Check = {
   id: "bootDiskDrivers",
   title: "Drivers of the boot disk",
+  prompt: SEED,
   bit: { name: "reboot", value: 2 },
   policy: "fix",
   windows: {

@@ -52,6 +52,7 @@ export const msiService: Fact<ServiceState> = {
   id: "msi-service",
   command: "sc query msiserver",
   quiet: { kind: "textAbsent", text: [BUSY, ": 2 ", ": 3 "], present: ["msiserver"] },
+  worker: true,
   fix: "wait",
   parse: parseScQuery,
 };
@@ -81,6 +82,7 @@ const packageLocks: Fact<string[]> = {
     "echo checked",
   ].join("\n"),
   quiet: { kind: "equals", text: "checked" },
+  worker: true,
   fix: "wait",
   parse: (raw) => listUntilChecked(raw, "held "),
 };
@@ -99,6 +101,7 @@ const packageManagers: Fact<string[]> = {
     "echo checked",
   ].join("\n"),
   quiet: { kind: "equals", text: "checked" },
+  worker: true,
   fix: "wait",
   parse: (raw) => listUntilChecked(raw, "running "),
 };
@@ -134,6 +137,7 @@ const dpkgAudit: Fact<string> = {
 export const installer: Check = {
   id: "installer",
   title: "Installation in progress",
+  prompt: SEED,
   bit: { name: "installer", value: 4 },
   policy: "fix",
   windows: {

@@ -63,6 +63,7 @@ export const ngenQueues = NGEN_FRAMEWORKS.map(({ id, directory }): { directory: 
 export const ngen: Check = {
   id: "ngen",
   title: "Microsoft NGen",
+  prompt: SEED,
   bit: { name: "ngen", value: 8 },
   policy: "fix",
   windows: {

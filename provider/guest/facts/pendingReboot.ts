@@ -164,6 +164,7 @@ const needsRestarting: Fact<string> = {
 export const pendingReboot: Check = {
   id: "pendingReboot",
   title: "Restart after an installation",
+  prompt: SEED,
   bit: { name: "reboot", value: 2 },
   policy: "fix",
   windows: {
