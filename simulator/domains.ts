@@ -1,0 +1,2 @@
+/** Running domains of the pool. */
+export class Domains {}
