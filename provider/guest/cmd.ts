@@ -319,7 +319,7 @@ function finalizeScript(order: Order, promptOf: (check: string) => string): stri
 set ngen_runs=0
 set waited=0
 if not exist out\\facts mkdir out\\facts
-${order.kms.rearm ? kmsBefore : ""}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
+${order.kms.rearm ? kmsBefore(manual) : ""}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
 if exist out\\attempt for /f %%a in (out\\attempt) do set attempt=%%a
 set /a attempt=attempt+0
 :again
@@ -441,9 +441,12 @@ set rc=%errorlevel%
 `;
 
 // Before anything else: at a remaining count of 0 nothing is begun. A rearm of an earlier boot is spent by this boot, so it is not repeated blindly.
-const kmsBefore = `if not exist out\\kms mkdir out\\kms
-if exist out\\kms\\started goto kms_spent
-${slmgr(KMS_COMMANDS.show, "before")}if not "%rc%"=="0" goto kms_unread
+// By hand it is ("rearm KMS yet again just before you shutdown"); within one boot, once is enough in any case.
+const kmsBefore = (manual: boolean): string => `if not exist out\\kms mkdir out\\kms
+set kms_boot=none
+if exist out\\kms\\started for /f %%k in (out\\kms\\started) do set kms_boot=%%k
+if "%kms_boot%"=="%id%" goto kms_checked
+${manual ? "" : 'if not "%kms_boot%"=="none" goto kms_spent\n'}${slmgr(KMS_COMMANDS.show, "before")}if not "%rc%"=="0" goto kms_unread
 find "${KMS_TEXTS.answered}" out\\kms\\before.out >nul
 if errorlevel 1 goto kms_unread
 find "${KMS_TEXTS.client}" out\\kms\\before.out >nul
@@ -459,7 +462,6 @@ set kms=yes
 `;
 
 const kmsRearm = `if "%kms%"=="no" goto kms_rearmed
-if exist out\\kms\\started goto kms_spent
 >out\\kms\\started echo %id%
 echo xenlayer: rearming KMS
 ${slmgr(KMS_COMMANDS.rearm, "rearm")}${slmgr(KMS_COMMANDS.show, "after")}:kms_rearmed

@@ -1,0 +1,371 @@
+// What is made of a guest's answers. A version is sealed only if two agree: the script that took the samples, and this judge, which reads the raw facts again with
+// the full rules. A report counts only with the nonce of our order and the guest's last boot; halted without one means "the check never ran" (App Layering's rule).
+import { z } from "zod";
+import { type CheckPolicies, checkId, checks, policyOf, sideOf } from "./checks.ts";
+import { type Check, type Fact, type Judgement, type Look, policy, type Raw, unknown } from "./fact.ts";
+import { judgeKms, type KmsJudgement } from "./facts/kms.ts";
+import type { Order, OrderFact } from "./order.ts";
+import type { GuestReport, PayloadReport, RoundReport, StepReport } from "./payload.ts";
+
+const sample = z.strictObject({ round: z.string(), state: z.enum(["ready", "pending", "failed"]), message: z.string() });
+
+const checkVerdict = z.strictObject({
+  id: checkId,
+  title: z.string(),
+  policy,
+  /** `warned` and `ignored`: not ready, and let through by policy. */
+  verdict: z.enum(["ready", "pending", "failed", "warned", "ignored"]),
+  message: z.string(),
+  samples: z.array(sample),
+});
+export type CheckVerdict = z.output<typeof checkVerdict>;
+
+const stepVerdict = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  state: z.enum(["none", "running", "done", "reboot", "failed"]),
+  exitCode: z.int().optional(),
+  timedOut: z.boolean(),
+  started: z.string().optional(),
+  finished: z.string().optional(),
+  logTail: z.string(),
+});
+export type StepVerdict = z.output<typeof stepVerdict>;
+
+/** The report that stays with a version; its JSON schema is this object's. */
+export const verdict = z.strictObject({
+  format: z.literal(1),
+  order: z.enum(["package", "finalize"]),
+  layer: z.string(),
+  version: z.string(),
+  nonce: z.string(),
+  state: z.enum(["ready", "blocked", "failed", "neverRan"]),
+  /** One sentence for an error or an output. */
+  summary: z.string(),
+  /** App Layering's BlockFinalize: the bits of what is not ready, and bit 1 where a policy let something through. */
+  blockFinalize: z.int(),
+  boots: z.int(),
+  attempts: z.int(),
+  checks: z.array(checkVerdict),
+  steps: z.array(stepVerdict),
+  fixes: z.array(z.strictObject({ attempt: z.int(), fix: z.string(), rc: z.int() })),
+  kms: z.strictObject({
+    state: z.enum(["ready", "notApplicable", "failed", "off"]),
+    message: z.string(),
+    before: z.int().optional(),
+    after: z.int().optional(),
+  }),
+  /** Facts that are not quiet and are judged harmless: the next order accepts them. */
+  accept: z.array(z.string()),
+  problems: z.array(z.string()),
+});
+export type Verdict = z.output<typeof verdict>;
+
+export function judgePackage(order: Order, payload: PayloadReport): Verdict {
+  const steps = stepVerdicts(order, payload);
+  const base = { ...empty(order, payload), steps };
+  const fresh = freshReport(order, payload, "package");
+  if (typeof fresh === "string") return { ...base, state: "neverRan", summary: `${fresh}${lastStep(steps)}` };
+  const open = steps.find((step) => step.state !== "done");
+  if (fresh.state === "done" && open === undefined) {
+    const wrong = order.steps.find((step) => !succeeded(step, steps));
+    return wrong === undefined
+      ? { ...base, state: "ready", summary: `all ${steps.length} steps are done` }
+      : { ...base, state: "failed", summary: `step "${wrong.name}" is reported as done without an exit code that says so` };
+  }
+  if (fresh.state === "blocked") {
+    return {
+      ...base,
+      state: "blocked",
+      summary: `the machine was left running because ${fresh.blocked.join(", ") || "an installer"} was still at work and must not be interrupted`,
+    };
+  }
+  const failing = steps.find((step) => step.id === fresh.step) ?? open;
+  return {
+    ...base,
+    state: "failed",
+    summary: failing === undefined ? "the guest reports a failure and names no step" : stepMessage(order, failing, payload),
+  };
+}
+
+export function judgeFinalize(order: Order, payload: PayloadReport, policies: CheckPolicies = {}): Verdict {
+  const base = empty(order, payload);
+  const fresh = freshReport(order, payload, "finalize");
+  if (typeof fresh === "string") return { ...base, state: "neverRan", summary: fresh };
+  const kms = kmsOf(order, payload, fresh);
+  // Two samples always; the third where the script has taken it, and whenever the guest was rearmed after the second.
+  const rounds = ["a", "b", ...(fresh.round === "c" || payload.kms.rearm !== undefined || fresh.state === "ready" ? ["c"] : [])];
+  const judged = checks.flatMap((check) => judgeCheck(order, check, payload, rounds, policies));
+  const stopping = judged.filter((check) => check.verdict === "pending" || check.verdict === "failed");
+  const accept = harmless(order, judged, payload, rounds);
+  const told = {
+    ...base,
+    checks: judged,
+    kms,
+    accept,
+    blockFinalize: bits(judged, kms.state === "failed"),
+  };
+  if (kms.state === "failed") return { ...told, state: "blocked", summary: kms.message };
+  const [first] = stopping;
+  if (first !== undefined) {
+    const more =
+      stopping.length > 1
+        ? ` (and ${stopping.length - 1} more: ${stopping
+            .slice(1)
+            .map((check) => check.title)
+            .join(", ")})`
+        : "";
+    return {
+      ...told,
+      state: stopping.some((check) => check.verdict === "failed") ? "failed" : "blocked",
+      summary: `${first.message}${more}`,
+    };
+  }
+  if (fresh.state !== "ready") {
+    const blocked = fresh.blocked.join(", ") || "something";
+    return {
+      ...told,
+      state: "blocked",
+      summary: `the guest's own check found ${blocked} not quiet; xenlayer judges it harmless, so finalizing once more accepts it`,
+    };
+  }
+  const through = judged.filter((check) => check.verdict !== "ready");
+  const noted = through.length > 0 ? `, let through by policy: ${through.map((check) => check.title).join(", ")}` : "";
+  return {
+    ...told,
+    state: "ready",
+    summary: `ready: ${judged.length} checks, ${rounds.length} samples each${noted}${kms.state === "ready" ? `; ${kms.message}` : ""}`,
+  };
+}
+
+function empty(order: Order, payload: PayloadReport): Verdict {
+  return {
+    format: 1,
+    order: order.order,
+    layer: order.layer,
+    version: order.version,
+    nonce: order.nonce,
+    state: "neverRan",
+    summary: "",
+    blockFinalize: 0,
+    boots: payload.boots.length,
+    attempts: payload.report?.attempt ?? 0,
+    checks: [],
+    steps: [],
+    fixes: payload.fixes.slice(0, 200).map((fix) => ({ ...fix })),
+    kms: { state: "off", message: order.kms.rearm ? "KMS: not reached" : "KMS: not asked for" },
+    accept: [],
+    problems: [...payload.problems],
+  };
+}
+
+/** The report if it answers this order in the guest's last boot; else why it does not. */
+function freshReport(order: Order, payload: PayloadReport, kind: "package" | "finalize"): GuestReport | string {
+  const { report } = payload;
+  const last = payload.boots.at(-1);
+  const unread = payload.problems.length > 0 ? ` (${payload.problems.slice(0, 3).join("; ")})` : "";
+  if (report === undefined) {
+    return last === undefined
+      ? `the check never ran: no bootstrap was heard in the guest${unread}`
+      : `the check never ran to its end: the guest booted ${payload.boots.length} time(s) and powered off without a report${unread}`;
+  }
+  if (report.nonce !== order.nonce) return "the check never ran: the report on the payload disk answers another order";
+  if (report.order !== kind) return `the check never ran: the report answers a ${report.order || "nameless"} order, not ${kind}`;
+  if (last === undefined) return `the check never ran: there is a report, but no boot was noted${unread}`;
+  if (report.boot !== last.id || report.boots !== last.n || payload.boots.length !== last.n) {
+    return "the check never ran in the guest's last boot: the report is of an earlier one";
+  }
+  return report;
+}
+
+function judgeCheck(
+  order: Order,
+  check: Check,
+  payload: PayloadReport,
+  rounds: readonly string[],
+  policies: CheckPolicies,
+): CheckVerdict[] {
+  const side = sideOf(check, order.os);
+  const id = checkId.safeParse(check.id);
+  if (side === undefined || !id.success) return [];
+  const samples = rounds.map((round) => {
+    const judgement = judgeRound(side.judge, payload.rounds.get(round));
+    const message = judgement.state === "ready" ? (judgement.notes ?? []).join("; ") : judgement.message;
+    return { round, state: judgement.state, message };
+  });
+  const chosen = policyOf(check, policies);
+  // The last sample speaks for the whole where several are not ready: it is what was seen last.
+  const worst = samples.findLast((entry) => entry.state === "failed") ?? samples.findLast((entry) => entry.state === "pending");
+  const through = chosen === "ignore" ? "ignored" : chosen === "warn" ? "warned" : undefined;
+  return [
+    {
+      id: id.data,
+      title: check.title,
+      policy: chosen,
+      verdict: worst === undefined ? "ready" : (through ?? (worst.state === "failed" ? "failed" : "pending")),
+      message: worst?.message ?? samples.at(-1)?.message ?? "",
+      samples,
+    },
+  ];
+}
+
+function judgeRound(judge: (look: Look) => Judgement, round: RoundReport | undefined): Judgement {
+  if (round === undefined) return { state: "failed", message: "this sample was not taken" };
+  return judge((fact) => {
+    const raw = round.get(fact.id);
+    if (raw === undefined) return unknown("it was not asked in this sample, or its answer is damaged");
+    if (raw === "absent") return fact.requires === undefined ? unknown("absent was said of what every guest has") : { kind: "absent" };
+    return parse(fact, raw);
+  });
+}
+
+function parse<T>(fact: Fact<T>, raw: Raw) {
+  try {
+    return fact.parse(raw);
+  } catch (error) {
+    // No parser is known to throw; if one does, its fact is not known, which is never clean.
+    return unknown(`its answer can't be parsed: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** The quiet test as a script does it. */
+export function isQuiet(fact: OrderFact, raw: Raw | "absent" | undefined): boolean {
+  if (raw === undefined) return false;
+  if (raw === "absent") return fact.requires !== undefined;
+  const { quiet } = fact;
+  const out = raw.out.toLowerCase();
+  const holds = (text: string): boolean => out.includes(text.toLowerCase());
+  if (quiet.kind === "equals") return raw.rc === 0 && raw.out.trimEnd() === quiet.text;
+  if (quiet.kind === "exitCode") return quiet.codes.includes(raw.rc) && (quiet.present ?? []).every(holds);
+  return raw.rc === 0 && quiet.present.every(holds) && !quiet.text.some(holds);
+}
+
+function harmless(order: Order, judged: readonly CheckVerdict[], payload: PayloadReport, rounds: readonly string[]): string[] {
+  const fine = new Set<string>(judged.filter((check) => check.verdict === "ready").map((check) => check.id));
+  return order.facts
+    .filter((fact) => fine.has(fact.check) && rounds.some((round) => !isQuiet(fact, payload.rounds.get(round)?.get(fact.id))))
+    .map((fact) => fact.id);
+}
+
+function kmsOf(order: Order, payload: PayloadReport, report: GuestReport): Verdict["kms"] {
+  if (!order.kms.rearm) {
+    return payload.kms.rearm === undefined
+      ? { state: "off", message: "KMS: not asked for" }
+      : { state: "failed", message: "KMS: the guest was rearmed though the order does not ask for it" };
+  }
+  const judged: KmsJudgement = judgeKms(payload.kms);
+  const counts = {
+    ...("before" in judged && judged.before !== undefined ? { before: judged.before } : {}),
+    ...("after" in judged && judged.after !== undefined ? { after: judged.after } : {}),
+  };
+  // Not rearmed because something else blocks first: that is what has to be said.
+  if (
+    judged.state === "failed" &&
+    payload.kms.rearm === undefined &&
+    report.state !== "ready" &&
+    judged.before !== undefined &&
+    judged.before > 0
+  ) {
+    return { state: "off", message: "KMS: not reached", ...counts };
+  }
+  // A boot after the rearm spends it: images would share the client id.
+  if (judged.state === "ready" && payload.kms.boot !== report.boot) {
+    return {
+      state: "failed",
+      message: "KMS: the guest was rearmed in an earlier boot than the one that reports, which spends the rearm; finalize it anew",
+      ...counts,
+    };
+  }
+  return { state: judged.state, message: judged.message, ...counts };
+}
+
+function bits(judged: readonly CheckVerdict[], kmsFailed: boolean): number {
+  let mask = 0;
+  for (const entry of judged) {
+    const bit = checks.find((check) => check.id === entry.id)?.bit.value ?? 0;
+    if (entry.verdict === "pending" || entry.verdict === "failed") mask |= bit;
+    if (entry.verdict === "warned" || entry.verdict === "ignored") mask |= 1;
+  }
+  // App Layering has no bit for the rearm itself; its KMS bits (2048, 4096) mean missing files. A refusal must not read as 0.
+  return kmsFailed && mask === 0 ? 2 : mask;
+}
+
+function stepVerdicts(order: Order, payload: PayloadReport): StepVerdict[] {
+  return order.steps.map(({ id, name }) => {
+    const step: StepReport = payload.steps.find((entry) => entry.id === id) ?? {
+      id,
+      state: "none",
+      log: "",
+      logBytes: 0,
+      timedOut: false,
+      tries: 0,
+    };
+    return {
+      id,
+      name,
+      state: step.state,
+      ...(step.rc === undefined ? {} : { exitCode: step.rc }),
+      timedOut: step.timedOut,
+      ...(step.started === undefined ? {} : { started: step.started }),
+      ...(step.finished === undefined ? {} : { finished: step.finished }),
+      logTail: lastLines(step.log, 20),
+    };
+  });
+}
+
+function succeeded(step: Order["steps"][number], steps: readonly StepVerdict[]): boolean {
+  const found = steps.find((entry) => entry.id === step.id);
+  return found?.exitCode !== undefined && !found.timedOut && [...step.expectExit, ...step.rebootExit].includes(found.exitCode);
+}
+
+function stepMessage(order: Order, step: StepVerdict, payload: PayloadReport): string {
+  const asked = order.steps.find((entry) => entry.id === step.id);
+  const expected = [...(asked?.expectExit ?? []), ...(asked?.rebootExit ?? [])].join(", ");
+  const log = step.logTail === "" ? "; it printed nothing" : `; it printed last:\n${step.logTail}`;
+  if (step.timedOut) return `step "${step.name}" did not end within ${Math.round((asked?.timeoutSeconds ?? 0) / 6) / 10} minutes${log}`;
+  const tries = payload.steps.find((entry) => entry.id === step.id)?.tries ?? 0;
+  if (step.exitCode === undefined) {
+    return tries >= 3
+      ? `the guest went down ${tries} times while step "${step.name}" ran${log}`
+      : `step "${step.name}" has no exit code (was the payload disk full?)${log}`;
+  }
+  return `step "${step.name}" ended with exit code ${step.exitCode} (expected ${expected})${step.exitCode === 9009 ? ": cmd knows no such command" : ""}${log}`;
+}
+
+const lastStep = (steps: readonly StepVerdict[]): string => {
+  const running = steps.find((step) => step.state === "running" || step.state === "reboot");
+  return running === undefined
+    ? ""
+    : `; step "${running.name}" was ${running.state === "running" ? "under way" : "waiting for its restart"}`;
+};
+
+const lastLines = (text: string, count: number): string => text.trimEnd().split(/\r?\n/).slice(-count).join("\n").slice(-4000);
+
+/** Plain text for a person; what a guest wrote stands in it as data, without control characters. */
+export function reportText(report: Verdict): string {
+  const lines = [
+    `Layer ${report.layer}, version ${report.version}: ${report.order === "finalize" ? "finalize report" : "packaging report"}`,
+    `${report.state}: ${report.summary}`,
+  ];
+  if (report.order === "finalize")
+    lines.push(`BlockFinalize ${report.blockFinalize}; boots ${report.boots}; attempts ${report.attempts}; order ${report.nonce}`);
+  for (const check of report.checks) {
+    lines.push(
+      "",
+      `${check.title} (${check.id}, policy ${check.policy}): ${check.verdict}${check.message === "" ? "" : ` - ${check.message}`}`,
+    );
+    for (const entry of check.samples)
+      lines.push(`  sample ${entry.round}: ${entry.state}${entry.message === "" ? "" : ` - ${entry.message}`}`);
+  }
+  if (report.order === "finalize") lines.push("", report.kms.message);
+  for (const fix of report.fixes) lines.push(`fix in attempt ${fix.attempt}: ${fix.fix}, exit code ${fix.rc}`);
+  for (const step of report.steps) {
+    lines.push(
+      "",
+      `step ${step.id} ${step.name}: ${step.state}${step.exitCode === undefined ? "" : `, exit code ${step.exitCode}`}${step.timedOut ? ", timed out" : ""}`,
+    );
+    if (step.logTail !== "") lines.push(...step.logTail.split("\n").map((line) => `  | ${line}`));
+  }
+  for (const problem of report.problems) lines.push(`problem: ${problem}`);
+  return `${lines.join("\n")}\n`;
+}
