@@ -25,7 +25,7 @@ check: build ## Check format, lint, types, shell scripts, and that generated fil
 	@if command -v shellcheck > /dev/null; then echo shellcheck $(scripts); shellcheck $(scripts); fi
 
 build: packages ## Compile to dist/
-	@$(MAKE) --no-print-directory dist/.built
+	@$(MAKE) --no-print-directory --silent dist/.built
 
 schema: build ## Generate schema.json
 	@mkdir -p .cache
