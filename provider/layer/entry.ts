@@ -1,0 +1,149 @@
+// What a layer record holds, as data: the layer's own facts and one entry per version. Read back through zod: what is malformed or newer is an
+// error that names the object, and nothing is deleted on doubt. Unknown keys of a later release are kept.
+import * as z from "zod";
+
+export const versionState = z.enum(["Editing", "Finalizing", "Deployable", "Deleting", "Broken"]);
+export type VersionState = z.output<typeof versionState>;
+
+export const digestSchema = z.object({ name: z.string(), digest: z.string() });
+
+/** What decides whether two versions of a name are the same: compared with new inputs, never with old inputs. */
+const contentSchema = z.looseObject({
+  format: z.literal(1),
+  /** As given by the disk: one digest per step, file and medium by a name that people read. */
+  triggers: z.record(z.string(), z.string()).optional(),
+  /** As given by the machine. */
+  parts: z.record(z.string(), z.string()).optional(),
+  diskFormat: z.string().optional(),
+  sizeGiB: z.number().optional(),
+  /** OS layers: fingerprint of the source. */
+  source: z.string().optional(),
+});
+export type Content = z.output<typeof contentSchema>;
+
+const baseSchema = z.looseObject({
+  /** The layer's id and the version's id. */
+  layer: z.string(),
+  id: z.string(),
+  /** For people: `win11/1.0`. */
+  name: z.string(),
+  vdi: z.string(),
+});
+export type Base = z.output<typeof baseSchema>;
+
+const stepResult = z.looseObject({
+  name: z.string(),
+  exitCode: z.number().optional(),
+  state: z.string(),
+  seconds: z.number().optional(),
+  logDigest: z.string().optional(),
+});
+export type StepResult = z.output<typeof stepResult>;
+
+const machineSchema = z.looseObject({
+  name: z.string(),
+  /** Set before the first boot with this disk: from then on the disk may carry (part of) the steps. */
+  begun: z.boolean(),
+  /** Set when every step is done (manual mode: when the engineer's verdict is there). */
+  packaged: z.boolean(),
+  mode: z.enum(["automatic", "manual"]),
+  nonce: z.string().optional(),
+  order: z.enum(["package", "finalize"]).optional(),
+  steps: z.array(stepResult),
+  toolsVersion: z.string().optional(),
+  ipAddresses: z.array(z.string()).optional(),
+});
+export type Machine = z.output<typeof machineSchema>;
+
+const sealedSchema = z.looseObject({
+  at: z.string(),
+  evidence: z.string().optional(),
+  deltaGiB: z.number().optional(),
+  report: z.record(z.string(), z.unknown()).optional(),
+  virtualSize: z.number(),
+  physicalUtilisation: z.number().optional(),
+});
+
+const leaseSchema = z.looseObject({
+  run: z.string(),
+  host: z.string(),
+  pid: z.number(),
+  started: z.string().optional(),
+  until: z.number(),
+});
+export type Lease = z.output<typeof leaseSchema>;
+
+export const entrySchema = z.looseObject({
+  format: z.literal(1),
+  id: z.string(),
+  build: z.string(),
+  state: versionState,
+  vdi: z.string().optional(),
+  base: baseSchema.optional(),
+  fileName: z.string().optional(),
+  content: contentSchema,
+  holders: z.record(z.string(), z.string()),
+  /** No program holds it any more: retention may remove it. */
+  released: z.string().optional(),
+  destroyWhenFree: z.boolean().optional(),
+  machine: machineSchema.optional(),
+  sealed: sealedSchema.optional(),
+  lease: leaseSchema.optional(),
+  hardware: z.record(z.string(), z.unknown()).optional(),
+  createdAt: z.string(),
+});
+export type Entry = z.output<typeof entrySchema>;
+
+export const metaSchema = z.looseObject({
+  format: z.literal(1),
+  /** The uuid of the record that this was written for: a copy of the record is no layer. */
+  uuid: z.string(),
+  connectorId: z.string(),
+  kind: z.enum(["os", "platform"]),
+  name: z.string(),
+  description: z.string(),
+  holder: z.string(),
+  /** Platform layers: the id of their OS layer. */
+  osLayer: z.string().optional(),
+  purpose: z.string().optional(),
+  platform: z.record(z.string(), z.string()).optional(),
+  retention: z.object({ keep: z.number().optional(), maxAgeDays: z.number().optional() }).optional(),
+  account: z.string().optional(),
+  sourceHypervisor: z.string().optional(),
+  comment: z.string().optional(),
+  icon: z.string().optional(),
+  createdAt: z.string(),
+});
+export type Meta = z.output<typeof metaSchema>;
+
+export const auditSchema = z.looseObject({
+  at: z.string(),
+  event: z.string(),
+  version: z.string().optional(),
+  comment: z.string().optional(),
+});
+export type Audit = z.output<typeof auditSchema>;
+
+/** Sentences that say how new inputs differ from what a version was made of; empty = equal. */
+export function differences(made: Content, wanted: Partial<Content>): string[] {
+  const said: string[] = [];
+  for (const [key, word] of [
+    ["triggers", ""],
+    ["parts", ""],
+  ] as const) {
+    const before = made[key];
+    const after = wanted[key];
+    if (after === undefined || (before === undefined && key === "triggers" && Object.keys(after).length === 0)) continue;
+    const names = new Set([...Object.keys(before ?? {}), ...Object.keys(after)]);
+    for (const name of names) {
+      const [a, b] = [before?.[name], after[name]];
+      if (a === b) continue;
+      said.push(`${word}${name} ${a === undefined ? "was added" : b === undefined ? "was removed" : "changed"}`);
+    }
+  }
+  if (wanted.diskFormat !== undefined && made.diskFormat !== undefined && wanted.diskFormat !== made.diskFormat)
+    said.push(`format changed from ${made.diskFormat} to ${wanted.diskFormat}`);
+  if (wanted.sizeGiB !== undefined && wanted.sizeGiB !== made.sizeGiB) said.push(`sizeGiB changed to ${wanted.sizeGiB}`);
+  if (wanted.source !== undefined && made.source !== undefined && wanted.source !== made.source) said.push("the source changed");
+  return [...new Set(said)];
+}

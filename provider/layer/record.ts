@@ -1,0 +1,223 @@
+// The layer record: a small VDI whose other_config holds the layer's facts and one entry per version. It is the truth about a layer; Pulumi's state
+// and this process are caches. Every write adds a key of the next generation: add_to_other_config is atomic and answers MAP_DUPLICATE_KEY to the
+// second of two writers, so a write is compare-and-swap, and a run killed between the two calls of a write leaves the newer one to be read.
+import { randomBytes } from "node:crypto";
+import { ConflictError, ProviderError, XapiError } from "../errors.ts";
+import type { Xapi } from "../xapi/client.ts";
+import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
+import type { Rec } from "../xapi/records.ts";
+import { readDocument, writeDocument } from "./document.ts";
+import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema } from "./entry.ts";
+import { boundMarks, isCopy, marksOf } from "./marks.ts";
+
+const META = "xenlayer:meta:";
+const VERSION = "xenlayer:version:";
+const AUDIT = "xenlayer:audit:";
+
+/** Something on the pool bears our marks but can't be trusted; it is named and left alone. */
+export class RecordError extends ProviderError {
+  readonly kind = "conflict";
+}
+
+interface Slot<T> {
+  generation: number;
+  value: T;
+}
+
+export const randomId = (): string => randomBytes(16).toString("hex");
+export const recordName = (layer: string): string => `${layer} (layer record)`;
+export const recordDescription = (layerId: string): string => `xenlayer layer ${layerId}`;
+
+/** `<layer id>/<version id>`: what resources are linked by. */
+export const versionId = (layerId: string, entryId: string): string => `${layerId}/${entryId}`;
+export function splitVersionId(id: string): { layerId: string; entryId: string } | undefined {
+  const match = /^([0-9a-f-]{36})\/([0-9a-f]{32})$/.exec(id);
+  return match?.[1] === undefined || match[2] === undefined ? undefined : { layerId: match[1], entryId: match[2] };
+}
+
+export class LayerRecord {
+  readonly xapi: Xapi;
+  readonly layerId: string;
+  vdi: Rec<"VDI">;
+  private metaSlot: Slot<Meta>;
+  private slots: Map<string, Slot<Entry>>;
+  private audits: Map<string, Audit>;
+
+  private constructor(xapi: Xapi, vdi: Rec<"VDI">) {
+    this.xapi = xapi;
+    this.vdi = vdi;
+    const parsed = parse(vdi);
+    this.metaSlot = parsed.meta;
+    this.slots = parsed.versions;
+    this.audits = parsed.audits;
+    this.layerId = parsed.meta.value.uuid;
+  }
+
+  /** The record of a layer by its id; undefined = there is none (its SR could be asked). Missing marks are rebuilt from the document in its content. */
+  static async open(xapi: Xapi, layerId: string, report?: (message: string) => void): Promise<LayerRecord | undefined> {
+    let vdi = await xapi.get("VDI", layerId);
+    // A storage migration gives a new uuid and drops other_config, but keeps the description (xapi.md 5.1 pool_migrate).
+    vdi ??= (await xapi.find("VDI", { name_description: recordDescription(layerId) })).find(
+      (found) => !found.is_a_snapshot && !isCopy(found),
+    );
+    if (vdi === undefined) return undefined;
+    if (!Object.keys(vdi.other_config).some((key) => key.startsWith(META))) vdi = await rebuild(xapi, vdi, layerId, report);
+    return new LayerRecord(xapi, vdi);
+  }
+
+  /** Of VDIs that were looked at anyway. Copies of records, and records that can't be read, are left out. */
+  static among(xapi: Xapi, vdis: readonly Rec<"VDI">[]): LayerRecord[] {
+    const readable = vdis.filter((vdi) => Object.keys(vdi.other_config).some((key) => key.startsWith(META)) && !vdi.is_a_snapshot);
+    return readable.flatMap((vdi) => {
+      try {
+        const record = new LayerRecord(xapi, vdi);
+        return record.layerId === vdi.uuid || vdi.name_description === recordDescription(record.layerId) ? [record] : [];
+      } catch (error) {
+        if (error instanceof RecordError) return [];
+        throw error;
+      }
+    });
+  }
+
+  /** Turns a fresh record VDI into the layer's record. */
+  static async write(xapi: Xapi, vdi: Rec<"VDI">, meta: Meta): Promise<LayerRecord> {
+    await xapi.call("VDI.add_to_other_config", vdi.$ref, `${META}1`, JSON.stringify(meta)).catch(ignoreOwnDuplicate);
+    return new LayerRecord(xapi, { ...vdi, other_config: { ...vdi.other_config, [`${META}1`]: JSON.stringify(meta) } });
+  }
+
+  get meta(): Meta {
+    return this.metaSlot.value;
+  }
+  get versions(): ReadonlyMap<string, Entry> {
+    return new Map([...this.slots].map(([name, slot]) => [name, slot.value]));
+  }
+  get audit(): Audit[] {
+    return [...this.audits.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
+  }
+
+  byId(entryId: string): { name: string; entry: Entry } | undefined {
+    for (const [name, slot] of this.slots) if (slot.value.id === entryId) return { name, entry: slot.value };
+    return undefined;
+  }
+
+  async refresh(): Promise<void> {
+    const vdi = await this.xapi.get("VDI", this.vdi.uuid);
+    if (vdi === undefined) throw new ConflictError(`the record of layer "${this.meta.name}" has been removed meanwhile`);
+    const parsed = parse(vdi);
+    this.vdi = vdi;
+    this.metaSlot = parsed.meta;
+    this.slots = parsed.versions;
+    this.audits = parsed.audits;
+  }
+
+  async putMeta(meta: Meta): Promise<void> {
+    await this.swap(META, this.metaSlot.generation, JSON.stringify(meta), `layer "${this.meta.name}"`);
+    this.metaSlot = { generation: this.metaSlot.generation + 1, value: meta };
+  }
+
+  /** Compare-and-swap of one version's entry; a ConflictError means that another run wrote in between. */
+  async put(name: string, entry: Entry): Promise<void> {
+    const generation = this.slots.get(name)?.generation ?? 0;
+    await this.swap(versionPrefix(name), generation, JSON.stringify(entry), `version ${name} of layer "${this.meta.name}"`);
+    this.slots.set(name, { generation: generation + 1, value: entry });
+  }
+
+  /** Takes a version out of the record. The caller holds its lease, or nobody can. */
+  async remove(name: string): Promise<void> {
+    const slot = this.slots.get(name);
+    if (slot === undefined) return;
+    const prefix = versionPrefix(name);
+    const keys = Object.keys(this.vdi.other_config).filter((key) => key.startsWith(prefix));
+    const all = new Set([...keys, `${prefix}${slot.generation}`]);
+    for (const key of [...all].sort((a, b) => generationOf(a) - generationOf(b)))
+      await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
+    this.slots.delete(name);
+  }
+
+  async addAudit(entry: Audit): Promise<void> {
+    const key = `${AUDIT}${entry.at}-${randomBytes(4).toString("hex")}`;
+    await this.xapi.call("VDI.add_to_other_config", this.vdi.$ref, key, JSON.stringify(entry)).catch(ignoreOwnDuplicate);
+    this.audits.set(key, entry);
+  }
+
+  /** Writes the durable copy; called at each commit point (created, sealed, released, deleted). */
+  async saveDocument(signal?: AbortSignal): Promise<void> {
+    await writeDocument(this.xapi, this.vdi, { meta: this.meta, versions: Object.fromEntries(this.versions), audit: this.audit }, signal);
+  }
+
+  private async swap(prefix: string, generation: number, value: string, what: string): Promise<void> {
+    const key = `${prefix}${generation + 1}`;
+    try {
+      await this.xapi.call("VDI.add_to_other_config", this.vdi.$ref, key, value);
+    } catch (error) {
+      if (!(error instanceof XapiError)) throw error;
+      if (error.code === "MAP_DUPLICATE_KEY" || error.code === OUTCOME_UNKNOWN) {
+        const written = (await this.xapi.get("VDI", this.vdi.uuid))?.other_config[key];
+        if (written !== value) {
+          if (written === undefined) throw error;
+          throw new ConflictError(`${what} was changed by another run at the same time`, { hint: "run `pulumi up` again", cause: error });
+        }
+      } else throw error;
+    }
+    this.vdi = { ...this.vdi, other_config: { ...this.vdi.other_config, [key]: value } };
+    if (generation > 0) await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, `${prefix}${generation}`);
+  }
+}
+
+const versionPrefix = (name: string): string => `${VERSION}${encodeURIComponent(name)}:`;
+const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf(":") + 1));
+
+// The key of an audit entry is random and that of a first meta is unique to a fresh VDI: a duplicate is our own call, repeated after a lost answer.
+function ignoreOwnDuplicate(error: unknown): void {
+  if (!(error instanceof XapiError && error.code === "MAP_DUPLICATE_KEY")) throw error;
+}
+
+function parse(vdi: Rec<"VDI">): { meta: Slot<Meta>; versions: Map<string, Slot<Entry>>; audits: Map<string, Audit> } {
+  let meta: Slot<Meta> | undefined;
+  const versions = new Map<string, Slot<Entry>>();
+  const audits = new Map<string, Audit>();
+  const read = <T>(key: string, text: string, schema: { parse: (value: unknown) => T }): T => {
+    try {
+      return schema.parse(JSON.parse(text));
+    } catch (error) {
+      throw new RecordError(`layer record ${vdi.uuid} ("${vdi.name_label}"): key ${key} can't be read`, {
+        hint: "it may come from a newer release of xenlayer; nothing was changed",
+        cause: error,
+      });
+    }
+  };
+  for (const [key, text] of Object.entries(vdi.other_config)) {
+    const generation = generationOf(key);
+    if (key.startsWith(META)) {
+      if (meta === undefined || generation > meta.generation) meta = { generation, value: read(key, text, metaSchema) };
+    } else if (key.startsWith(VERSION)) {
+      const name = decodeURIComponent(key.slice(VERSION.length, key.lastIndexOf(":")));
+      const known = versions.get(name);
+      if (known === undefined || generation > known.generation) versions.set(name, { generation, value: read(key, text, entrySchema) });
+    } else if (key.startsWith(AUDIT)) audits.set(key, read(key, text, auditSchema));
+  }
+  if (meta === undefined) throw new RecordError(`VDI ${vdi.uuid} ("${vdi.name_label}") is no layer record: it bears no xenlayer:meta key`);
+  return { meta, versions, audits };
+}
+
+async function rebuild(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report?: (message: string) => void): Promise<Rec<"VDI">> {
+  const document = await readDocument(xapi, vdi);
+  if (document === undefined)
+    throw new RecordError(
+      `VDI ${vdi.uuid} ("${vdi.name_label}") should be the record of layer ${layerId}, but neither its marks nor its content can be read`,
+      {
+        hint: "restore it from a backup, or remove it and its disks by hand",
+      },
+    );
+  const marks = { connector: document.meta.connectorId, role: "layer" as const, layer: layerId };
+  const other = {
+    ...vdi.other_config,
+    ...(marksOf(vdi) === undefined ? boundMarks(marks, vdi.uuid) : {}),
+    [`${META}1`]: JSON.stringify(document.meta),
+    ...Object.fromEntries(Object.entries(document.versions).map(([name, entry]) => [`${versionPrefix(name)}1`, JSON.stringify(entry)])),
+    ...Object.fromEntries(document.audit.map((entry, index) => [`${AUDIT}${entry.at}-${index}`, JSON.stringify(entry)])),
+  };
+  await xapi.call("VDI.set_other_config", vdi.$ref, other);
+  report?.(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);
+  return { ...vdi, other_config: other };
+}
