@@ -1,0 +1,445 @@
+// The disks of an SR: sparse, cloned in constant time, kept in one directory, alive again after a restart of the process.
+// As on a VHD SR, a disk is a chain of links (blocks.ts): the leaf takes the writes, hidden parents are shared and never change.
+// A clone turns the leaf into a hidden parent with two new leaves. What nothing refers to any more is removed at once, and a hidden
+// parent with a single child is merged with it, which SM does in the background (sm libs/sm/cleanup.py, "coalesce").
+//
+// On disk, beside the links' own files, all of them replaced atomically:
+//   <id>.disk     { size, link, made }   `made` counts the links that this disk has had: their names come from it, so that runs repeat
+//   <name>.link   { parent? }
+// The directory belongs to one process at a time.
+
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { BLOCK, BlockFile, OpenFiles } from "./blocks.ts";
+
+export { BLOCK } from "./blocks.ts";
+
+export interface Disk {
+  readonly id: string;
+  readonly size: number;
+  read(offset: number, length: number): Uint8Array;
+  write(offset: number, data: Uint8Array): void;
+  /** Bytes of its own blocks, not of its parents': what an SR calls the physical_utilisation of a VDI. */
+  allocated(): number;
+}
+
+/** An access that begins or ends outside the disk: what a real host reports as an I/O error of the device. */
+export class OutsideDisk extends Error {
+  constructor(what: string, id: string, offset: number, length: number, size: number) {
+    super(`${what} of ${length} bytes at ${offset} is outside disk ${id} of ${size} bytes`);
+    this.name = "OutsideDisk";
+  }
+}
+
+interface Link {
+  readonly file: BlockFile;
+  parent: Link | undefined;
+  /** Disks and links that stand on it. */
+  users: number;
+}
+
+interface Leaf {
+  size: number;
+  link: Link;
+  made: number;
+}
+
+const zeros = Buffer.alloc(BLOCK);
+
+/** Whether all bytes are zero: a comparison with zeros runs at memory speed, a loop does not. */
+export function isZero(data: Uint8Array): boolean {
+  for (let at = 0; at < data.length; at += BLOCK) {
+    const length = Math.min(BLOCK, data.length - at);
+    if (zeros.compare(data, at, at + length, 0, length) !== 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+export class DiskStore {
+  readonly #dir: string;
+  readonly #files = new OpenFiles(128);
+  readonly #disks = new Map<string, Leaf>();
+  readonly #links = new Map<string, Link>();
+
+  constructor(dir: string) {
+    this.#dir = dir;
+    mkdirSync(dir, { recursive: true });
+    this.#load();
+  }
+
+  create(id: string, size: number): Disk {
+    this.#assertNew(id);
+    assertSize(size);
+    this.#put(id, { size, link: this.#newLink(id, 0, undefined), made: 1 });
+    return this.open(id);
+  }
+
+  has(id: string): boolean {
+    return this.#disks.has(id);
+  }
+
+  ids(): string[] {
+    return [...this.#disks.keys()];
+  }
+
+  /** A handle that stays good over clone and resize, and fails once the disk is destroyed. */
+  open(id: string): Disk {
+    this.#leaf(id);
+    const leaf = () => this.#leaf(id);
+    return {
+      id,
+      get size() {
+        return leaf().size;
+      },
+      read: (offset, length) => this.#read(id, offset, length),
+      write: (offset, data) => this.#write(id, offset, data),
+      allocated: () => leaf().link.file.count * BLOCK,
+    };
+  }
+
+  /** Copy on write both ways: later writes to either do not show in the other. */
+  clone(from: string, to: string): Disk {
+    this.#assertNew(to);
+    const source = this.#leaf(from);
+    // An empty leaf need not become a parent: both stand on what it stood on (blktap vhd_snapshot skips empty parents too).
+    const shared = source.link.file.count === 0 ? source.link.parent : source.link;
+    const child = this.#newLink(to, 0, shared);
+    if (shared === source.link) {
+      // The source moves first: a crash between the two leaves a link without a disk, and never a leaf that is also a parent.
+      this.#put(from, { size: source.size, link: this.#newLink(from, source.made, shared), made: source.made + 1 });
+    }
+    this.#put(to, { size: source.size, link: child, made: 1 });
+    return this.open(to);
+  }
+
+  /** A disk of its own with the same content: nothing shared, zeros left out. */
+  copy(from: string, to: string, size = this.#leaf(from).size): Disk {
+    const source = this.#leaf(from);
+    if (size < source.size) {
+      throw new RangeError(`disk ${from} of ${source.size} bytes does not fit into a copy of ${size} bytes`);
+    }
+    const copy = this.create(to, size);
+    for (const _ of this.copyBlocks(from, to)) {
+      // To the end at once; who wants progress or a pause takes copyBlocks.
+    }
+    return copy;
+  }
+
+  /** Writes what `from` holds into `to`, a block at a time, yielding the fraction done after each: the caller sets the pace. Only what differs is written. */
+  *copyBlocks(from: string, to: string): Generator<number> {
+    const source = this.open(from);
+    const target = this.open(to);
+    const blocks = [...this.blocks(from)];
+    const present = new Set(blocks);
+    // What only the target has must become zero, as on a real copy into an existing disk.
+    blocks.push(...[...this.blocks(to)].filter((block) => !present.has(block) && block * BLOCK < source.size));
+    for (const [done, block] of blocks.entries()) {
+      const length = Math.min(BLOCK, source.size - block * BLOCK);
+      const data = source.read(block * BLOCK, length);
+      if (!(isZero(data) && !this.isAllocated(to, block))) {
+        target.write(block * BLOCK, data);
+      }
+      yield (done + 1) / blocks.length;
+    }
+  }
+
+  /** Only up: SM refuses to shrink. */
+  resize(id: string, size: number): Disk {
+    const leaf = this.#leaf(id);
+    assertSize(size);
+    if (size < leaf.size) {
+      throw new RangeError(`disk ${id} of ${leaf.size} bytes can't shrink to ${size} bytes`);
+    }
+    this.#put(id, { ...leaf, size });
+    return this.open(id);
+  }
+
+  destroy(id: string): void {
+    const { link } = this.#leaf(id);
+    rmSync(join(this.#dir, `${id}.disk`), { force: true });
+    this.#disks.delete(id);
+    this.#release(link);
+  }
+
+  /** The number of links of its chain; SM refuses snapshots of chains longer than 30. */
+  depth(id: string): number {
+    return this.links(id).length;
+  }
+
+  /** The names of the links of its chain, leaf first. A link's name is a uuid, and is the unique id of the VHD it stands for. */
+  links(id: string): string[] {
+    return [...chain(this.#leaf(id).link)].map((link) => link.file.name);
+  }
+
+  /** Whether the 2 MiB block is allocated in any link of the chain, or, with `within`, in one of those links. */
+  isAllocated(id: string, block: number, within?: ReadonlySet<string>): boolean {
+    for (const link of chain(this.#leaf(id).link)) {
+      if (link.file.has(block) && (within === undefined || within.has(link.file.name))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The blocks allocated in any link of the chain, or in those named by `within`, ascending. */
+  blocks(id: string, within?: ReadonlySet<string>): number[] {
+    const found = new Set<number>();
+    for (const link of chain(this.#leaf(id).link)) {
+      if (within === undefined || within.has(link.file.name)) {
+        for (const block of link.file.blocks()) {
+          found.add(block);
+        }
+      }
+    }
+    return [...found].sort((a, b) => a - b);
+  }
+
+  /** The bytes that these disks take together, hidden parents counted once: the physical_utilisation of an SR. */
+  footprint(ids: Iterable<string>): number {
+    const links = new Set<Link>();
+    for (const id of ids) {
+      for (const link of chain(this.#leaf(id).link)) {
+        links.add(link);
+      }
+    }
+    let blocks = 0;
+    for (const link of links) {
+      blocks += link.file.count;
+    }
+    return blocks * BLOCK;
+  }
+
+  /** Gives back the file descriptors; the store opens them again when it is used. */
+  close(): void {
+    this.#files.closeAll();
+  }
+
+  #read(id: string, offset: number, length: number): Uint8Array {
+    const { link, size } = this.#leaf(id);
+    assertInside("a read", id, offset, length, size);
+    const out = Buffer.alloc(length);
+    for (let done = 0; done < length; ) {
+      const block = Math.floor((offset + done) / BLOCK);
+      const within = (offset + done) % BLOCK;
+      const part = Math.min(BLOCK - within, length - done);
+      holder(link, block)?.file.read(block, within, out.subarray(done, done + part));
+      done += part;
+    }
+    return out;
+  }
+
+  #write(id: string, offset: number, data: Uint8Array): void {
+    const { link, size } = this.#leaf(id);
+    assertInside("a write", id, offset, data.length, size);
+    for (let done = 0; done < data.length; ) {
+      const block = Math.floor((offset + done) / BLOCK);
+      const within = (offset + done) % BLOCK;
+      const part = data.subarray(done, done + BLOCK - within);
+      const below = link.file.has(block) || part.length === BLOCK ? undefined : holder(link.parent, block);
+      if (below === undefined) {
+        link.file.write(block, within, part);
+      } else {
+        const whole = Buffer.allocUnsafe(BLOCK);
+        below.file.read(block, 0, whole);
+        whole.set(part, within);
+        link.file.write(block, 0, whole);
+      }
+      done += part.length;
+    }
+  }
+
+  #leaf(id: string): Leaf {
+    const leaf = this.#disks.get(id);
+    if (leaf === undefined) {
+      throw new Error(`no disk ${id} in ${this.#dir}`);
+    }
+    return leaf;
+  }
+
+  #assertNew(id: string): void {
+    if (!/^\w[\w.-]{0,127}$/.test(id)) {
+      throw new RangeError(`"${id}" can't name a disk: letters, digits, ".", "-" and "_" only`);
+    }
+    if (this.#disks.has(id)) {
+      throw new Error(`disk ${id} exists already in ${this.#dir}`);
+    }
+  }
+
+  #newLink(id: string, made: number, parent: Link | undefined): Link {
+    let name = uuidOf(`${id}/${made}`);
+    for (let more = 0; this.#links.has(name); more++) {
+      // A merge may have left the link of a destroyed disk of that id in use.
+      name = uuidOf(`${id}/${made}/${more}`);
+    }
+    const link: Link = { file: new BlockFile(this.#dir, name, this.#files), parent, users: 0 };
+    this.#links.set(name, link);
+    this.#saveLink(link);
+    if (parent !== undefined) {
+      parent.users++;
+    }
+    return link;
+  }
+
+  #saveLink(link: Link): void {
+    this.#save(`${link.file.name}.link`, { parent: link.parent?.file.name });
+  }
+
+  #put(id: string, leaf: Leaf): void {
+    const before = this.#disks.get(id)?.link;
+    this.#save(`${id}.disk`, { size: leaf.size, link: leaf.link.file.name, made: leaf.made });
+    this.#disks.set(id, leaf);
+    if (before !== leaf.link) {
+      leaf.link.users++;
+      if (before !== undefined) {
+        before.users--;
+      }
+    }
+  }
+
+  #save(name: string, content: object): void {
+    const path = join(this.#dir, name);
+    writeFileSync(`${path}.new`, JSON.stringify(content));
+    renameSync(`${path}.new`, path);
+  }
+
+  /** One user less. Links without users go; one that is left with a single child and no disk is merged with that child. */
+  #release(link: Link): void {
+    link.users--;
+    if (link.users === 0) {
+      this.#remove(link);
+      if (link.parent !== undefined) {
+        this.#release(link.parent);
+      }
+    } else if (link.users === 1) {
+      this.#merge(link);
+    }
+  }
+
+  /** The smaller of parent and only child moves into the other. Content is the same at every moment for all who read through the child, so a crash in between does no harm. */
+  #merge(parent: Link): void {
+    const child = [...this.#links.values()].find((link) => link.parent === parent);
+    if (child === undefined) {
+      return;
+    }
+    const [from, into] = parent.file.count < child.file.count ? [parent, child] : [child, parent];
+    const buffer = Buffer.allocUnsafe(BLOCK);
+    for (const block of from.file.blocks()) {
+      if (from === child || !child.file.has(block)) {
+        from.file.read(block, 0, buffer);
+        into.file.write(block, 0, buffer);
+      }
+    }
+    if (into === child) {
+      child.parent = parent.parent;
+      this.#saveLink(child);
+    } else {
+      parent.users = child.users;
+      for (const link of this.#links.values()) {
+        if (link.parent === child) {
+          link.parent = parent;
+          this.#saveLink(link);
+        }
+      }
+      for (const [id, leaf] of this.#disks) {
+        if (leaf.link === child) {
+          const moved = { ...leaf, link: parent };
+          this.#save(`${id}.disk`, { size: moved.size, link: parent.file.name, made: moved.made });
+          this.#disks.set(id, moved);
+        }
+      }
+    }
+    this.#remove(from);
+  }
+
+  #remove(link: Link): void {
+    rmSync(join(this.#dir, `${link.file.name}.link`), { force: true });
+    link.file.remove();
+    this.#links.delete(link.file.name);
+  }
+
+  #load(): void {
+    const names = readdirSync(this.#dir);
+    const parents = new Map<string, string | undefined>();
+    for (const name of names) {
+      if (name.endsWith(".new")) {
+        rmSync(join(this.#dir, name), { force: true });
+      } else if (name.endsWith(".link")) {
+        parents.set(name.slice(0, -5), this.#parse<{ parent?: string }>(name).parent);
+      }
+    }
+    const link = (name: string): Link => {
+      const known = this.#links.get(name);
+      if (known !== undefined) {
+        return known;
+      }
+      if (!parents.has(name)) {
+        throw new Error(`${join(this.#dir, `${name}.link`)} is missing: the state directory is damaged`);
+      }
+      const parentName = parents.get(name);
+      const parent = parentName === undefined ? undefined : link(parentName);
+      const made: Link = { file: new BlockFile(this.#dir, name, this.#files), parent, users: 0 };
+      if (parent !== undefined) {
+        parent.users++;
+      }
+      this.#links.set(name, made);
+      return made;
+    };
+    for (const name of names.filter((each) => each.endsWith(".disk"))) {
+      const saved = this.#parse<{ size: number; link: string; made: number }>(name);
+      const leaf = { size: saved.size, link: link(saved.link), made: saved.made };
+      leaf.link.users++;
+      this.#disks.set(name.slice(0, -5), leaf);
+    }
+    // Links that no disk reaches are what a dead process was about to use, or had not yet removed.
+    for (const name of names) {
+      const stem = name.replace(/\.(link|data|map)$/, "");
+      if (stem !== name && !this.#links.has(stem)) {
+        rmSync(join(this.#dir, name), { force: true });
+      }
+    }
+  }
+
+  #parse<T>(name: string): T {
+    const path = join(this.#dir, name);
+    try {
+      return JSON.parse(readFileSync(path, "utf8")) as T;
+    } catch (error) {
+      throw new Error(`${path} can't be read: the state directory is damaged`, { cause: error });
+    }
+  }
+}
+
+function* chain(leaf: Link | undefined): Generator<Link> {
+  for (let link = leaf; link !== undefined; link = link.parent) {
+    yield link;
+  }
+}
+
+function holder(leaf: Link | undefined, block: number): Link | undefined {
+  for (let link = leaf; link !== undefined; link = link.parent) {
+    if (link.file.has(block)) {
+      return link;
+    }
+  }
+  return undefined;
+}
+
+function assertSize(size: number): void {
+  if (!Number.isSafeInteger(size) || size < 0) {
+    throw new RangeError(`${size} is no size of a disk`);
+  }
+}
+
+function assertInside(what: string, id: string, offset: number, length: number, size: number): void {
+  if (!Number.isSafeInteger(offset) || offset < 0 || length < 0 || offset + length > size) {
+    throw new OutsideDisk(what, id, offset, length, size);
+  }
+}
+
+function uuidOf(text: string): string {
+  const hex = createHash("sha256").update(text).digest("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
