@@ -24,8 +24,7 @@ check: build ## Check format, lint, types, shell scripts, and that generated fil
 	npm run --silent schema > .cache/schema.json && cmp .cache/schema.json schema.json
 	@if command -v shellcheck > /dev/null; then echo shellcheck $(scripts); shellcheck $(scripts); fi
 
-build: packages ## Compile to dist/
-	@$(MAKE) --no-print-directory --silent dist/.built
+build: dist/.built ## Compile to dist/
 
 schema: build ## Generate schema.json
 	@mkdir -p .cache
@@ -41,7 +40,7 @@ clean: ## Remove all that was made in this checkout
 packages:
 	@.ci/install-packages
 
-dist/.built: $(sources) package-lock.json tsconfig.json tsconfig.build.json
+dist/.built: $(sources) package-lock.json tsconfig.json tsconfig.build.json | packages
 	@echo "compiling to dist/ ..."
 	@npm run --silent build
 	@touch $@
