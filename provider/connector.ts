@@ -4,7 +4,7 @@ import * as z from "zod";
 import { type ErrorDetails, InputError } from "./errors.ts";
 import type { CheckFailure, ConnectorCredentials, FrontContext, Known } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
-import type { ClassName, Rec } from "./xapi/records.ts";
+import type { Rec } from "./xapi/records.ts";
 
 const nameOrUuid = z.string().trim().min(1).max(1000);
 
@@ -72,10 +72,8 @@ export function reachable(connector: Known<Connector> | undefined): connector is
   return connector?.address !== undefined;
 }
 
-type Named = { uuid: string; name_label: string; $ref: string };
-
 // Looked up once per process and connection: neither templates nor storage repositories change their name between check and create.
-const found = new WeakMap<Xapi, Map<string, Promise<Named>>>();
+const found = new WeakMap<Xapi, Map<string, Promise<unknown>>>();
 
 /**
  * The one object of a class that `wanted` names, by uuid or by name_label, matched case-sensitively as App Layering does.
@@ -89,7 +87,7 @@ export function resolve<C extends "SR" | "VM" | "network" | "VDI">(
   fits: (record: Rec<C>) => string | undefined,
   word: string,
 ): Promise<Rec<C>> {
-  const known = found.get(xapi) ?? new Map<string, Promise<Named>>();
+  const known = found.get(xapi) ?? new Map<string, Promise<unknown>>();
   found.set(xapi, known);
   const key = `${cls} ${property} ${wanted}`;
   const cached = known.get(key) as Promise<Rec<C>> | undefined;
@@ -109,9 +107,9 @@ async function lookUp<C extends "SR" | "VM" | "network" | "VDI">(
   word: string,
 ): Promise<Rec<C>> {
   const refuse = (reason: string, details?: ErrorDetails) => new InputError([{ property, reason }], details);
-  const matches = isUuid(wanted)
-    ? [await xapi.get(cls, wanted)].filter((match) => match !== undefined)
-    : await xapi.find(cls, { name_label: wanted });
+  // Every one of the classes has name_label, which a generic key can't show.
+  const byName = async () => (await xapi.find(cls as "VM", { name_label: wanted })) as unknown as Rec<C>[];
+  const matches = isUuid(wanted) ? [await xapi.get(cls, wanted)].filter((match) => match !== undefined) : await byName();
   const fitting = matches.filter((match) => fits(match) === undefined);
   const [only] = fitting;
   if (only !== undefined && fitting.length === 1) return only;
@@ -121,7 +119,7 @@ async function lookUp<C extends "SR" | "VM" | "network" | "VDI">(
     );
   const [unfit] = matches;
   if (unfit !== undefined) throw refuse(`${word} "${wanted}" can't be used: ${fits(unfit)}`);
-  const all = (await xapi.all(cls as ClassName)) as unknown as Rec<C>[];
+  const all = await xapi.all(cls);
   const near = all.filter((record) => folded(record.name_label) === folded(wanted));
   const usable = all.filter((record) => fits(record) === undefined).map((record) => `"${record.name_label}"`);
   throw refuse(
