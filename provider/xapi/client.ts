@@ -1,0 +1,350 @@
+// The XAPI port: what the provider may ask of a pool, and its one implementation, over npm xen-api. Promises: only a host that has proved who it is
+// hears a password; one session for each pool and account in this process, logged out when idle; typed records; errors with XAPI's codes.
+import { createHash } from "node:crypto";
+import { isIPv6 } from "node:net";
+import { Xapi as XenApi } from "xen-api";
+import { XapiError } from "../errors.ts";
+import { Events } from "./events.ts";
+import { type ClassName, column, parseRecord, type Rec, schemas } from "./records.ts";
+import { type Login, realSleep, Session, type Sleep } from "./session.ts";
+import { parseResult, type TaskTimes, taskResult } from "./tasks.ts";
+import { type Body, type DiskRead, getDisk, putDisk, screenshot, type Transfers, type TransferTimes } from "./transfers.ts";
+import { createDispatcher, Failure, jsonRpc, parseAddress, type Trust, trustOf, VerifiedAgent, withHost } from "./transport.ts";
+
+export interface Connection {
+  /** Any pool members: host, host:port or URL; HTTPS unless `http://` is written out. */
+  address: string | string[];
+  username: string;
+  password: string;
+  /** A fingerprint (SHA-256 of the certificate) that matches is enough; else the CA must vouch, else the system's CAs. */
+  tls?: { verify?: boolean | undefined; caCertificate?: string | undefined; fingerprints?: string[] | undefined } | undefined;
+  transferOverTls?: boolean | undefined;
+}
+
+export interface ConnectOptions {
+  /** Ends the waiting for the pool; the session that is being opened is kept for the next. */
+  signal?: AbortSignal | undefined;
+  /** How a pause passes; tests make it short. */
+  sleep?: Sleep | undefined;
+  idleMs?: number | undefined;
+  times?: Partial<TaskTimes & TransferTimes> | undefined;
+}
+
+export interface Pool {
+  uuid: string;
+  ref: string;
+  coordinator: { uuid: string; ref: string; name: string; address: string };
+  productBrand: string;
+  productVersion: string;
+  /** As in `2.21`. */
+  apiVersion: string;
+  /** Version of XAPI itself, as in `24.39.1`. */
+  xapi: string;
+}
+
+export interface TaskOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((fraction: number) => void) | undefined;
+}
+
+type Where<C extends ClassName> = Partial<Record<keyof Rec<C> & string, string | boolean>>;
+
+export interface Xapi {
+  /** As it was at the last login; no call. */
+  readonly pool: Pool;
+  /** The pool's hosts at the last login; no call. */
+  readonly hosts: readonly Rec<"host">[];
+  /** Any message of XAPI, the session added. */
+  call<T = unknown>(method: string, ...args: unknown[]): Promise<T>;
+  /** `Async.<method>`, awaited; cancelled on abort. */
+  task<T = unknown>(method: string, args: unknown[], options?: TaskOptions): Promise<T>;
+  get<C extends ClassName>(cls: C, uuid: string): Promise<Rec<C> | undefined>;
+  /** By reference. */
+  record<C extends ClassName>(cls: C, ref: string): Promise<Rec<C> | undefined>;
+  /** All objects whose fields have these values. */
+  find<C extends ClassName>(cls: C, where: Where<C>): Promise<Rec<C>[]>;
+  all<C extends ClassName>(cls: C): Promise<Rec<C>[]>;
+  /** Gone is success. */
+  destroy(cls: ClassName, ref: string): Promise<void>;
+  /** Who we are on this pool, and what the role allows (`rbac_permissions`; empty for a local superuser, who may do all). */
+  session(): Promise<Rec<"session">>;
+  /** Calls `wake` when a target changes: `VM/OpaqueRef:…`, or a class. What changes after `ready` is never missed. */
+  watch(targets: string[], wake: () => void): { ready: Promise<void>; close(): void };
+  /** Writes a disk; done when XAPI says that it is. */
+  put(vdi: string, body: Body, options?: TaskOptions): Promise<void>;
+  /** Reads a disk; the iteration fails at its end when anything was missing. Leaving it early ends the transfer. */
+  getDisk(vdi: string, options: DiskRead): Promise<AsyncIterable<Uint8Array>>;
+  /** What the machine's console shows now (PNG or JPEG). */
+  screenshot(vm: string): Promise<Uint8Array>;
+  /** The same session; waiting between repetitions of `call` ends with the signal. */
+  withSignal(signal: AbortSignal): Xapi;
+}
+
+const ORIGINATOR = "xenlayer";
+const TIMES: TaskTimes & TransferTimes = { lookMs: 30_000, cancelMs: 5_000, settleMs: 15_000, silenceMs: 10 * 60_000 };
+const LOGOUT_MS = 5_000;
+
+/** Shared by all users of one pool and account in this process. */
+interface Shared {
+  session: Session;
+  events: Events;
+  transfers: Transfers;
+  times: TaskTimes & TransferTimes;
+  login: Login | undefined;
+}
+
+const sessions = new Map<string, Shared>();
+
+/** Logs in, or joins the session that this process has. */
+export async function connect(connection: Connection, options: ConnectOptions = {}): Promise<Xapi> {
+  const shared = share(connection, options);
+  await shared.session.attempt("session.login_with_password", true, options.signal, async (login) => login);
+  return new PoolXapi(shared);
+}
+
+/** Logs out everywhere: before the process ends. */
+export async function disconnectAll(): Promise<void> {
+  await Promise.all([...sessions.values()].map(({ session }) => session.close()));
+}
+
+function share(connection: Connection, options: ConnectOptions): Shared {
+  const key = createHash("sha256")
+    .update(JSON.stringify([connection.address, connection.username, connection.password, connection.tls, connection.transferOverTls]))
+    .digest("hex");
+  const known = sessions.get(key);
+  if (known !== undefined) return known;
+  const addresses = (Array.isArray(connection.address) ? connection.address : [connection.address]).map(parseAddress);
+  const trust = trustOf(connection.tls);
+  const urlOf = (host: Rec<"host">) => withHost(addresses[0] ?? new URL("https://localhost"), host.address);
+  const shared: Shared = { login: undefined } as Shared;
+  shared.session = new Session({
+    addresses,
+    logIn: async (url) => {
+      shared.login = await logIn(url, connection, trust);
+      return shared.login;
+    },
+    urlOf,
+    secrets: [connection.password],
+    sleep: options.sleep ?? realSleep,
+    idleMs: options.idleMs ?? 5_000,
+  });
+  shared.events = new Events(shared.session);
+  shared.times = { ...TIMES, ...options.times };
+  shared.transfers = {
+    session: shared.session,
+    events: shared.events,
+    trust,
+    overTls: connection.transferOverTls ?? true,
+    times: shared.times,
+  };
+  if (sessions.size === 0) process.on("beforeExit", () => void disconnectAll());
+  sessions.set(key, shared);
+  return shared;
+}
+
+/** One login through xen-api, which follows a pool member to its coordinator. Rejects with a Failure. */
+async function logIn(url: URL, { username, password }: Connection, trust: Trust): Promise<Login> {
+  const dispatcher = createDispatcher(trust);
+  let at = url;
+  let rpc = jsonRpc(at, dispatcher);
+
+  // Everything xen-api sends goes through what _setUrl leaves behind: its constructor calls it before any I/O, and again for another host.
+  // Fields of this class don't exist yet then, so all it needs is in the closure.
+  class VerifiedXenApi extends XenApi {
+    override _setUrl(target: { protocol: string; hostname: string; port: string | undefined }): void {
+      const hostname = isIPv6(target.hostname) ? `[${target.hostname}]` : target.hostname;
+      at = new URL(`${target.protocol}//${hostname}${target.port ? `:${target.port}` : ""}`);
+      rpc = jsonRpc(at, dispatcher);
+      this._undiciDispatcher = dispatcher;
+      this._httpAgent = new VerifiedAgent(at, trust);
+      super._setUrl({ ...target, hostname });
+      this._transport = (method, args) => rpc(method, args);
+    }
+    // The stock one logs arguments and results, adds the arguments to errors, and sends only two parameters at login.
+    override async _call(method: string, args: readonly unknown[] = []): Promise<unknown> {
+      // Asked only to find the classes that its cache of all records could hold; we keep no such cache.
+      if (method === "system.listMethods") return [];
+      return this._transport(method, method === "session.login_with_password" ? [...args, "1.0", ORIGINATOR] : args);
+    }
+  }
+
+  const client = new VerifiedXenApi({ url: url.origin, auth: { user: username, password }, watchEvents: false, transport: "json-rpc" });
+  const asked = at;
+  try {
+    await client.connect();
+    const sessionId = client.sessionId;
+    const pool = parseRecord("pool", client.pool.$ref, { ...client.pool });
+    const hosts = records("host", await client._call("host.get_all_records", [sessionId]));
+    const call = (method: string, params: readonly unknown[], signal?: AbortSignal) =>
+      signal === undefined ? client._call(method, params) : rpc(method, params, signal);
+    const logout = async () => {
+      // xen-api's own logout is not awaited by anything.
+      client._sessionId = undefined;
+      await rpc("session.logout", [sessionId], AbortSignal.timeout(LOGOUT_MS)).catch(() => undefined);
+      await client.disconnect();
+      await dispatcher.destroy();
+    };
+    return { url: at, sessionId, rpc: call, pool, hosts, logout, abandon: () => void dispatcher.close() };
+  } catch (error) {
+    void dispatcher.close();
+    if (!(error instanceof Failure) || at === asked) throw error;
+    throw new Failure(error.code, [`${asked.host} is a pool member and names ${at.host} as its coordinator`, ...error.params], error.cause);
+  }
+}
+
+function records<C extends ClassName>(cls: C, reply: unknown): Rec<C>[] {
+  try {
+    return Object.entries(reply as Record<string, unknown>).map(([ref, value]) => parseRecord(cls, ref, value));
+  } catch (error) {
+    throw new Failure("UNREADABLE_REPLY", [`a ${cls} record`], error);
+  }
+}
+
+class PoolXapi implements Xapi {
+  readonly #shared: Shared;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(shared: Shared, signal?: AbortSignal) {
+    this.#shared = shared;
+    this.#signal = signal;
+  }
+
+  get #login(): Login {
+    // connect() has returned, so there was one.
+    if (this.#shared.login === undefined) throw new Error("not connected");
+    return this.#shared.login;
+  }
+
+  get pool(): Pool {
+    const { pool, hosts, url } = this.#login;
+    const host = hosts.find(({ $ref }) => $ref === pool.master);
+    const version = host?.software_version ?? {};
+    return {
+      uuid: pool.uuid,
+      ref: pool.$ref,
+      coordinator: { uuid: host?.uuid ?? "", ref: pool.master, name: host?.name_label ?? "", address: host?.address ?? url.hostname },
+      productBrand: version.product_brand ?? "",
+      productVersion: version.product_version ?? "",
+      apiVersion: host === undefined ? "" : `${host.API_version_major}.${host.API_version_minor}`,
+      xapi: version.xapi ?? "",
+    };
+  }
+
+  get hosts(): readonly Rec<"host">[] {
+    return this.#login.hosts;
+  }
+
+  withSignal(signal: AbortSignal): Xapi {
+    return new PoolXapi(this.#shared, signal);
+  }
+
+  async call<T>(method: string, ...args: unknown[]): Promise<T> {
+    return (await this.#shared.session.call(method, args, this.#signal)) as T;
+  }
+
+  async task<T>(method: string, args: unknown[], options: TaskOptions = {}): Promise<T> {
+    const { session, events, times } = this.#shared;
+    const signal = options.signal ?? this.#signal;
+    return (await session.attempt(method, false, signal, async (login) => {
+      const since = events.position;
+      const task = String(await login.rpc(`Async.${method}`, [login.sessionId, ...args]));
+      try {
+        return parseResult(await taskResult(session, events, task, { method, since, signal, onProgress: options.onProgress, times }));
+      } finally {
+        // XAPI would keep it for an hour. One that is still at work goes when it ends.
+        await session.call("task.destroy", [task]).catch(() => undefined);
+      }
+    })) as T;
+  }
+
+  async get<C extends ClassName>(cls: C, uuid: string): Promise<Rec<C> | undefined> {
+    const [record] = await this.find(cls, { uuid } as Where<C>);
+    return record;
+  }
+
+  async record<C extends ClassName>(cls: C, ref: string): Promise<Rec<C> | undefined> {
+    try {
+      const method = `${cls}.get_record`;
+      return await this.#read(
+        method,
+        (login) => login.rpc(method, [login.sessionId, ref]),
+        (reply) => records(cls, { [ref]: reply })[0],
+      );
+    } catch (error) {
+      if (isGone(error, ref)) return undefined;
+      throw error;
+    }
+  }
+
+  async find<C extends ClassName>(cls: C, where: Where<C>): Promise<Rec<C>[]> {
+    const conditions = Object.entries(where) as [string, string | boolean][];
+    const unknown = conditions.find(([field]) => !(field in schemas[cls].shape));
+    if (unknown !== undefined) throw new Error(`${cls} records have no field ${unknown[0]} that is read here`);
+    // Literals of a query have no escapes (xen-api ocaml/database/db_filter_lex.mll): what can't be written there is compared here.
+    const terms = conditions
+      .filter(([, value]) => !/["\\\p{Cc}]/u.test(String(value)))
+      .map(([field, value]) => `field "${column(cls, field)}" = "${value}"`);
+    const found = terms.length === 0 ? await this.all(cls) : await this.#records(cls, `${cls}.get_all_records_where`, terms.join(" and "));
+    return found.filter((record) =>
+      conditions.every(([field, value]) => String((record as Record<string, unknown>)[field]) === String(value)),
+    );
+  }
+
+  all<C extends ClassName>(cls: C): Promise<Rec<C>[]> {
+    return this.#records(cls, `${cls}.get_all_records`);
+  }
+
+  async session(): Promise<Rec<"session">> {
+    const method = "session.get_record";
+    const record = await this.#read(
+      method,
+      (login) => login.rpc(method, [login.sessionId, login.sessionId]),
+      (reply) => records("session", { "": reply })[0],
+    );
+    if (record === undefined) throw new Error("unreachable: one record in, one out");
+    return record;
+  }
+
+  async destroy(cls: ClassName, ref: string): Promise<void> {
+    const { session } = this.#shared;
+    try {
+      // The storage may take minutes to delete a disk; other objects are rows of a database.
+      if (cls === "VDI") await this.task("VDI.destroy", [ref]);
+      else await session.attempt(`${cls}.destroy`, true, this.#signal, (login) => login.rpc(`${cls}.destroy`, [login.sessionId, ref]));
+    } catch (error) {
+      if (!isGone(error, ref)) throw error;
+    }
+  }
+
+  watch(targets: string[], wake: () => void): { ready: Promise<void>; close(): void } {
+    return this.#shared.events.subscribe(targets, wake);
+  }
+
+  put(vdi: string, body: Body, options: TaskOptions = {}): Promise<void> {
+    return putDisk(this.#shared.transfers, vdi, body, { ...options, signal: options.signal ?? this.#signal });
+  }
+
+  getDisk(vdi: string, options: DiskRead): Promise<AsyncIterable<Uint8Array>> {
+    return getDisk(this.#shared.transfers, vdi, { ...options, signal: options.signal ?? this.#signal });
+  }
+
+  screenshot(vm: string): Promise<Uint8Array> {
+    return screenshot(this.#shared.transfers, vm, this.#signal);
+  }
+
+  #records<C extends ClassName>(cls: C, method: string, ...args: unknown[]): Promise<Rec<C>[]> {
+    return this.#read(
+      method,
+      (login) => login.rpc(method, [login.sessionId, ...args]),
+      (reply) => records(cls, reply),
+    );
+  }
+
+  #read<T>(method: string, ask: (login: Login) => Promise<unknown>, parse: (reply: unknown) => T): Promise<T> {
+    return this.#shared.session.attempt(method, true, this.#signal, async (login) => parse(await ask(login)));
+  }
+}
+
+function isGone(error: unknown, ref: string): boolean {
+  return error instanceof XapiError && error.code === "HANDLE_INVALID" && error.params.includes(ref);
+}
