@@ -134,7 +134,7 @@ describe("after a restart", () => {
     store.create("a", BLOCK);
     const [link = ""] = store.links("a");
     rmSync(join(dir, `${link}.link`));
-    expect(restart).toThrow(`${link}.link is missing`);
+    expect(restart).toThrow(`${link}.link can't be read`);
   });
 });
 

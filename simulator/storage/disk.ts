@@ -1,17 +1,14 @@
 // The disks of an SR: sparse, cloned in constant time, kept in one directory, alive again after a restart of the process.
-// As on a VHD SR, a disk is a chain of links (blocks.ts): the leaf takes the writes, hidden parents are shared and never change.
-// A clone turns the leaf into a hidden parent with two new leaves. What nothing refers to any more is removed at once, and a hidden
-// parent with a single child is merged with it, which SM does in the background (sm libs/sm/cleanup.py, "coalesce").
-//
-// On disk, beside the links' own files, all of them replaced atomically:
-//   <id>.disk     { size, link, made }   `made` counts the links that this disk has had: their names come from it, so that runs repeat
-//   <name>.link   { parent? }
+// As on a VHD SR, a disk is a chain of links (links.ts): the leaf takes the writes, hidden parents are shared and never change.
+// A clone turns the leaf into a hidden parent with two new leaves. Beside the links' files the directory holds, replaced atomically,
+//   <id>.disk   { size, link, made }   `made` counts the links that this disk has had: their names come from it, so that runs repeat
 // The directory belongs to one process at a time.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { BLOCK, BlockFile, OpenFiles } from "./blocks.ts";
+import { BLOCK } from "./blocks.ts";
+import { chain, holder, type Link, Links, parse, save } from "./links.ts";
 
 export { BLOCK } from "./blocks.ts";
 
@@ -30,13 +27,6 @@ export class OutsideDisk extends Error {
     super(`${what} of ${length} bytes at ${offset} is outside disk ${id} of ${size} bytes`);
     this.name = "OutsideDisk";
   }
-}
-
-interface Link {
-  readonly file: BlockFile;
-  parent: Link | undefined;
-  /** Disks and links that stand on it. */
-  users: number;
 }
 
 interface Leaf {
@@ -60,13 +50,13 @@ export function isZero(data: Uint8Array): boolean {
 
 export class DiskStore {
   readonly #dir: string;
-  readonly #files = new OpenFiles(128);
   readonly #disks = new Map<string, Leaf>();
-  readonly #links = new Map<string, Link>();
+  readonly #links: Links;
 
   constructor(dir: string) {
     this.#dir = dir;
     mkdirSync(dir, { recursive: true });
+    this.#links = new Links(dir, (from, to) => this.#moved(from, to));
     this.#load();
   }
 
@@ -128,7 +118,7 @@ export class DiskStore {
     return copy;
   }
 
-  /** Writes what `from` holds into `to`, a block at a time, yielding the fraction done after each: the caller sets the pace. Only what differs is written. */
+  /** Writes what `from` holds into `to`, a block at a time, yielding the fraction done after each: the caller sets the pace. Zeros are left out where the target has none to undo. */
   *copyBlocks(from: string, to: string): Generator<number> {
     const source = this.open(from);
     const target = this.open(to);
@@ -161,7 +151,7 @@ export class DiskStore {
     const { link } = this.#leaf(id);
     rmSync(join(this.#dir, `${id}.disk`), { force: true });
     this.#disks.delete(id);
-    this.#release(link);
+    this.#links.release(link);
   }
 
   /** The number of links of its chain; SM refuses snapshots of chains longer than 30. */
@@ -214,7 +204,7 @@ export class DiskStore {
 
   /** Gives back the file descriptors; the store opens them again when it is used. */
   close(): void {
-    this.#files.closeAll();
+    this.#links.close();
   }
 
   #read(id: string, offset: number, length: number): Uint8Array {
@@ -274,22 +264,12 @@ export class DiskStore {
       // A merge may have left the link of a destroyed disk of that id in use.
       name = uuidOf(`${id}/${made}/${more}`);
     }
-    const link: Link = { file: new BlockFile(this.#dir, name, this.#files), parent, users: 0 };
-    this.#links.set(name, link);
-    this.#saveLink(link);
-    if (parent !== undefined) {
-      parent.users++;
-    }
-    return link;
-  }
-
-  #saveLink(link: Link): void {
-    this.#save(`${link.file.name}.link`, { parent: link.parent?.file.name });
+    return this.#links.make(name, parent);
   }
 
   #put(id: string, leaf: Leaf): void {
     const before = this.#disks.get(id)?.link;
-    this.#save(`${id}.disk`, { size: leaf.size, link: leaf.link.file.name, made: leaf.made });
+    this.#save(id, leaf, leaf.link);
     this.#disks.set(id, leaf);
     if (before !== leaf.link) {
       leaf.link.users++;
@@ -299,132 +279,29 @@ export class DiskStore {
     }
   }
 
-  #save(name: string, content: object): void {
-    const path = join(this.#dir, name);
-    writeFileSync(`${path}.new`, JSON.stringify(content));
-    renameSync(`${path}.new`, path);
-  }
-
-  /** One user less. Links without users go; one that is left with a single child and no disk is merged with that child. */
-  #release(link: Link): void {
-    link.users--;
-    if (link.users === 0) {
-      this.#remove(link);
-      if (link.parent !== undefined) {
-        this.#release(link.parent);
+  /** A merge made another link of one that disks may have had as their leaf; users are counted there already. */
+  #moved(from: Link, to: Link): void {
+    for (const [id, leaf] of this.#disks) {
+      if (leaf.link === from) {
+        this.#save(id, leaf, to);
+        this.#disks.set(id, { ...leaf, link: to });
       }
-    } else if (link.users === 1) {
-      this.#merge(link);
     }
   }
 
-  /** The smaller of parent and only child moves into the other. Content is the same at every moment for all who read through the child, so a crash in between does no harm. */
-  #merge(parent: Link): void {
-    const child = [...this.#links.values()].find((link) => link.parent === parent);
-    if (child === undefined) {
-      return;
-    }
-    const [from, into] = parent.file.count < child.file.count ? [parent, child] : [child, parent];
-    const buffer = Buffer.allocUnsafe(BLOCK);
-    for (const block of from.file.blocks()) {
-      if (from === child || !child.file.has(block)) {
-        from.file.read(block, 0, buffer);
-        into.file.write(block, 0, buffer);
-      }
-    }
-    if (into === child) {
-      child.parent = parent.parent;
-      this.#saveLink(child);
-    } else {
-      parent.users = child.users;
-      for (const link of this.#links.values()) {
-        if (link.parent === child) {
-          link.parent = parent;
-          this.#saveLink(link);
-        }
-      }
-      for (const [id, leaf] of this.#disks) {
-        if (leaf.link === child) {
-          const moved = { ...leaf, link: parent };
-          this.#save(`${id}.disk`, { size: moved.size, link: parent.file.name, made: moved.made });
-          this.#disks.set(id, moved);
-        }
-      }
-    }
-    this.#remove(from);
-  }
-
-  #remove(link: Link): void {
-    rmSync(join(this.#dir, `${link.file.name}.link`), { force: true });
-    link.file.remove();
-    this.#links.delete(link.file.name);
+  #save(id: string, leaf: Leaf, link: Link): void {
+    save(this.#dir, `${id}.disk`, { size: leaf.size, link: link.file.name, made: leaf.made });
   }
 
   #load(): void {
-    const names = readdirSync(this.#dir);
-    const parents = new Map<string, string | undefined>();
-    for (const name of names) {
-      if (name.endsWith(".new")) {
-        rmSync(join(this.#dir, name), { force: true });
-      } else if (name.endsWith(".link")) {
-        parents.set(name.slice(0, -5), this.#parse<{ parent?: string }>(name).parent);
-      }
-    }
-    const link = (name: string): Link => {
-      const known = this.#links.get(name);
-      if (known !== undefined) {
-        return known;
-      }
-      if (!parents.has(name)) {
-        throw new Error(`${join(this.#dir, `${name}.link`)} is missing: the state directory is damaged`);
-      }
-      const parentName = parents.get(name);
-      const parent = parentName === undefined ? undefined : link(parentName);
-      const made: Link = { file: new BlockFile(this.#dir, name, this.#files), parent, users: 0 };
-      if (parent !== undefined) {
-        parent.users++;
-      }
-      this.#links.set(name, made);
-      return made;
-    };
-    for (const name of names.filter((each) => each.endsWith(".disk"))) {
-      const saved = this.#parse<{ size: number; link: string; made: number }>(name);
-      const leaf = { size: saved.size, link: link(saved.link), made: saved.made };
+    for (const name of readdirSync(this.#dir).filter((each) => each.endsWith(".disk"))) {
+      const saved = parse<{ size: number; link: string; made: number }>(this.#dir, name);
+      const leaf = { size: saved.size, link: this.#links.load(saved.link), made: saved.made };
       leaf.link.users++;
       this.#disks.set(name.slice(0, -5), leaf);
     }
-    // Links that no disk reaches are what a dead process was about to use, or had not yet removed.
-    for (const name of names) {
-      const stem = name.replace(/\.(link|data|map)$/, "");
-      if (stem !== name && !this.#links.has(stem)) {
-        rmSync(join(this.#dir, name), { force: true });
-      }
-    }
+    this.#links.sweep();
   }
-
-  #parse<T>(name: string): T {
-    const path = join(this.#dir, name);
-    try {
-      return JSON.parse(readFileSync(path, "utf8")) as T;
-    } catch (error) {
-      throw new Error(`${path} can't be read: the state directory is damaged`, { cause: error });
-    }
-  }
-}
-
-function* chain(leaf: Link | undefined): Generator<Link> {
-  for (let link = leaf; link !== undefined; link = link.parent) {
-    yield link;
-  }
-}
-
-function holder(leaf: Link | undefined, block: number): Link | undefined {
-  for (let link = leaf; link !== undefined; link = link.parent) {
-    if (link.file.has(block)) {
-      return link;
-    }
-  }
-  return undefined;
 }
 
 function assertSize(size: number): void {
