@@ -177,9 +177,11 @@ function gather(fact: OrderFact, prefix: string, loud: readonly string[]): strin
   const codes = quiet.kind === "exitCode" ? quiet.codes : [0];
   if (codes.length === 1) lines.push(`if not "%rc%"=="${codes[0]}" goto loud_${id}`);
   else lines.push(...codes.map((code) => `if "%rc%"=="${code}" goto code_${id}`), `goto loud_${id}`, `:code_${id}`);
-  for (const text of presentOf(fact)) lines.push(`find /i "${text}" ${file}.out >nul`, `if errorlevel 1 goto loud_${id}`);
+  // 0 is found, 1 is not found, anything else is find's own failure and never "not found". Wine's find knows no /i, so it stands only where case may vary.
+  const find = quiet.kind === "textAbsent" && quiet.anyCase === true ? "find /i" : "find";
+  for (const text of presentOf(fact)) lines.push(`${find} "${text}" ${file}.out >nul`, `if not "%errorlevel%"=="0" goto loud_${id}`);
   for (const text of quiet.kind === "textAbsent" ? quiet.text : [])
-    lines.push(`find /i "${text}" ${file}.out >nul`, `if not errorlevel 1 goto loud_${id}`);
+    lines.push(`${find} "${text}" ${file}.out >nul`, `if not "%errorlevel%"=="1" goto loud_${id}`);
   lines.push(`goto quiet_${id}`);
   if (fact.requires !== undefined) lines.push(`:absent_${id}`, `>${file}.rc echo absent`);
   lines.push(`:quiet_${id}`, `set q_${id}=yes`, `goto next_${id}`, `:loud_${id}`, ...loud, `:next_${id}`);
@@ -448,15 +450,15 @@ if exist out\\kms\\started for /f %%k in (out\\kms\\started) do set kms_boot=%%k
 if "%kms_boot%"=="%id%" goto kms_checked
 ${manual ? "" : 'if not "%kms_boot%"=="none" goto kms_spent\n'}${slmgr(KMS_COMMANDS.show, "before")}if not "%rc%"=="0" goto kms_unread
 find "${KMS_TEXTS.answered}" out\\kms\\before.out >nul
-if errorlevel 1 goto kms_unread
+if not "%errorlevel%"=="0" goto kms_unread
 find "${KMS_TEXTS.client}" out\\kms\\before.out >nul
-if errorlevel 1 goto kms_checked
+if "%errorlevel%"=="1" goto kms_checked
 find "${KMS_TEXTS.count}" out\\kms\\before.out >nul
-if errorlevel 1 goto kms_unread
+if not "%errorlevel%"=="0" goto kms_unread
 find "${KMS_TEXTS.none}" out\\kms\\before.out >nul
-if not errorlevel 1 goto kms_none
+if not "%errorlevel%"=="1" goto kms_none
 find "${KMS_TEXTS.notApplicable}" out\\kms\\before.out >nul
-if not errorlevel 1 goto kms_unread
+if not "%errorlevel%"=="1" goto kms_unread
 set kms=yes
 :kms_checked
 `;

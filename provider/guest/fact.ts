@@ -28,12 +28,17 @@ const plainText = z
 
 /**
  * The only decisions a generated script takes. `exitCode`: the code is one of these (and the output holds every `present`).
- * `textAbsent`: exit code 0, the output holds every `present` (proof that the program answered) and none of `text`, case ignored.
+ * `textAbsent`: exit code 0, the output holds every `present` (proof that the program answered) and none of `text` (`anyCase`: however it is written).
  * `equals`: exit code 0 and the output, without its last line break, is exactly this line.
  */
 export const quietTest = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("exitCode"), codes: z.array(z.int()).min(1).max(8), present: z.array(plainText).max(8).optional() }),
-  z.strictObject({ kind: z.literal("textAbsent"), text: z.array(plainText).min(1).max(16), present: z.array(plainText).min(1).max(8) }),
+  z.strictObject({
+    kind: z.literal("textAbsent"),
+    text: z.array(plainText).min(1).max(16),
+    present: z.array(plainText).min(1).max(8),
+    anyCase: z.literal(true).optional(),
+  }),
   z.strictObject({ kind: z.literal("equals"), text: plainText }),
 ]);
 export type Quiet = z.output<typeof quietTest>;

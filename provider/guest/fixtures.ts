@@ -36,7 +36,7 @@ export const sessionManagerWith = (...lines: string[]): Raw =>
   );
 
 export const renames = (...pairs: string[]): Raw =>
-  sessionManagerWith(`    PendingFileRenameOperations    REG_MULTI_SZ    ${pairs.join("|")}`);
+  sessionManagerWith(`    PendingFileRenameOperations    REG_MULTI_SZ    ${pairs.join("\\0")}`);
 
 const NAMES = `${HKLM}\\SYSTEM\\CurrentControlSet\\Control\\ComputerName`;
 export const computerNames = (active: string, next: string): Raw =>

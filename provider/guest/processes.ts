@@ -25,7 +25,7 @@ export function processList(id: string, images: readonly string[], fix: FixKind)
   return {
     id,
     command: "tasklist /fo csv /nh",
-    quiet: { kind: "textAbsent", text: [...images], present: ["tasklist.exe"] },
+    quiet: { kind: "textAbsent", text: [...images], present: ["tasklist.exe"], anyCase: true },
     worker: true,
     fix,
     parse: parseTasklist,

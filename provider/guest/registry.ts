@@ -64,14 +64,11 @@ export function registryValue(id: string, key: string, name: string, fix: FixKin
   };
 }
 
-/**
- * A key that every Windows has: its absence is an error, which makes it the proof that reg.exe answers at all.
- * `/se "|"`: a REG_MULTI_SZ of paths is ambiguous with reg's own separator `\0` (C:\temp\0001), and no path holds a bar.
- */
+/** A key that every Windows has: its absence is an error, which makes it the proof that reg.exe answers at all. */
 export function registryListing(id: string, key: string, pending: readonly string[], present: string, fix: FixKind): Fact<RegistryAnswer> {
   return {
     id,
-    command: `reg query "${key}" /se "|"`,
+    command: `reg query "${key}"`,
     quiet: { kind: "textAbsent", text: [...pending], present: [present] },
     fix,
     parse: (raw) => {

@@ -327,13 +327,13 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("under %
       {
         ...flag("present", machine.root),
         command: "echo 'Proof WORKER'",
-        quiet: { kind: "textAbsent", text: ["worker"], present: ["proof"] },
+        quiet: { kind: "textAbsent", text: ["worker"], present: ["proof"], anyCase: true },
         fix: "none",
       },
       {
         ...flag("fine", machine.root),
         command: "echo 'Proof'; exit 1",
-        quiet: { kind: "exitCode", codes: [0, 1], present: ["proof"] },
+        quiet: { kind: "exitCode", codes: [0, 1], present: ["Proof"] },
         fix: "none",
       },
     ];

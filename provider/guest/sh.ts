@@ -155,9 +155,12 @@ ${workers(order)}`;
 const testOf = (fact: OrderFact, out: string): string => {
   const { quiet } = fact;
   if (quiet.kind === "equals") return `[ "$rc" = 0 ] && [ "$(cat "${out}")" = ${shQuote(quiet.text)} ]`;
-  const present = (quiet.present ?? []).map((text) => ` && grep -qiF -e ${shQuote(text)} "${out}"`).join("");
+  const grep = quiet.kind === "textAbsent" && quiet.anyCase === true ? "grep -qiF -e" : "grep -qF -e";
+  const present = (quiet.present ?? []).map((text) => ` && ${grep} ${shQuote(text)} "${out}"`).join("");
   if (quiet.kind === "exitCode") return `case $rc in ${quiet.codes.join("|")}) true ;; *) false ;; esac${present}`;
-  return `[ "$rc" = 0 ]${present}${quiet.text.map((text) => ` && ! grep -qiF -e ${shQuote(text)} "${out}"`).join("")}`;
+  // grep's own failure (2) is not "not found" (1).
+  const absent = quiet.text.map((text) => ` && { ${grep} ${shQuote(text)} "${out}"; [ $? = 1 ]; }`).join("");
+  return `[ "$rc" = 0 ]${present}${absent}`;
 };
 
 const variable = (id: string): string => `q_${id.replaceAll("-", "_")}`;

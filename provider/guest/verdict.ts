@@ -233,8 +233,8 @@ export function isQuiet(fact: OrderFact, raw: Raw | "absent" | undefined): boole
   if (raw === undefined) return false;
   if (raw === "absent") return fact.requires !== undefined;
   const { quiet } = fact;
-  const out = raw.out.toLowerCase();
-  const holds = (text: string): boolean => out.includes(text.toLowerCase());
+  const anyCase = quiet.kind === "textAbsent" && quiet.anyCase === true;
+  const holds = (text: string): boolean => (anyCase ? raw.out.toLowerCase().includes(text.toLowerCase()) : raw.out.includes(text));
   if (quiet.kind === "equals") return raw.rc === 0 && raw.out.trimEnd() === quiet.text;
   if (quiet.kind === "exitCode") return quiet.codes.includes(raw.rc) && (quiet.present ?? []).every(holds);
   return raw.rc === 0 && quiet.present.every(holds) && !quiet.text.some(holds);

@@ -84,12 +84,13 @@ export interface Rename {
   readonly target: string;
 }
 
-/** Pairs of the value as `reg query /se "|"` prints it; undefined when they don't pair up. Blank strings are what is left of done work. */
+/**
+ * Pairs of the value as reg prints it: parts joined by `\0`, which a path may hold too (C:\temp\0001). Each part is empty or starts with `\??\`,
+ * so that only a `\0` before one of these, or at the end, is a separator. What is left without a partner is a deletion whose empty half reg did not print.
+ * Undefined when a target has no source. Blank pairs are what is left of done work (setup.windows PR#150).
+ */
 export function parseRenames(data: string): Rename[] | undefined {
-  const parts = data.split("|");
-  // reg ends the list with a separator on some builds: an odd empty last part is no half pair.
-  if (parts.length % 2 === 1 && parts.at(-1) === "") parts.pop();
-  if (parts.length % 2 === 1) return undefined;
+  const parts = data.trim().split(/\\0(?=$|\\0|(?:!|\*\d+)?\\\?\?\\)/);
   const pairs: Rename[] = [];
   for (let index = 0; index < parts.length; index += 2) {
     const source = dosPath(parts[index] ?? "");
@@ -104,10 +105,13 @@ export function parseRenames(data: string): Rename[] | undefined {
 const dosPath = (path: string): string => path.replace(/^(?:!|\*\d+)/, "").replace(/^\\\?\?\\/, "");
 
 const SYSTEM = /\\windows\\(?:system32|syswow64|winsxs)(?:\\|$)|\\drivers\\|\\driverstore(?:\\|$)/i;
+// A path that holds another was not told apart from it.
+const PLAIN_PATH = /^[a-z]:\\[^:?]*$/i;
 const NOISE = /\\te?mp\\|^[a-z]:\\programdata\\|^[a-z]:\\config\.msi\\|\\tobedeleted\\/i;
 
 /** A deletion where programs keep their rubbish is noise; a replacement, or anything of the system's, must happen before the layer is sealed. */
-export const isNoise = (rename: Rename): boolean => rename.target === "" && !SYSTEM.test(rename.source) && NOISE.test(rename.source);
+export const isNoise = ({ source, target }: Rename): boolean =>
+  target === "" && PLAIN_PATH.test(source) && !SYSTEM.test(source) && NOISE.test(source);
 
 function judgeRenames(answer: RegistryAnswer): Judgement {
   const pairs: Rename[] = [];
