@@ -187,6 +187,14 @@ export class DiskStore {
     return [...found].sort((a, b) => a - b);
   }
 
+  /** The blocks allocated in any link that only one of the two chains has, ascending: what may set the disks apart, by allocation and not by content. */
+  difference(id: string, other: string): number[] {
+    const ours = this.links(id);
+    const theirs = this.links(other);
+    const apart = new Set([...ours.filter((link) => !theirs.includes(link)), ...theirs.filter((link) => !ours.includes(link))]);
+    return [...new Set([...this.blocks(id, apart), ...this.blocks(other, apart)])].sort((a, b) => a - b);
+  }
+
   /** The bytes that these disks take together, hidden parents counted once: the physical_utilisation of an SR. */
   footprint(ids: Iterable<string>): number {
     const links = new Set<Link>();

@@ -53,8 +53,14 @@ export async function readVhdInto(disk: Disk, body: AsyncIterable<Uint8Array>, o
     await reader.skip(blockSize - length);
     onProgress?.((done + 1) / blocks.length);
   }
-  // The footer at the end says nothing new, and vhd-tool does not wait for it; a client that sends one should not find the door closed.
-  await reader.next(SECTOR);
+  // The footer at the end says nothing new and may be missing; but a client that sends one must not find the connection closed under it.
+  for (let left = SECTOR; left > 0; ) {
+    const piece = await reader.next(left);
+    if (piece === undefined) {
+      return;
+    }
+    left -= piece.length;
+  }
 }
 
 async function readTable(reader: StreamReader): Promise<Geometry> {
@@ -139,7 +145,7 @@ export interface VhdExport {
 export function writeVhd(store: DiskStore, id: string, options: { base?: string } = {}): VhdExport {
   const disk = store.open(id);
   const count = Math.ceil(disk.size / BLOCK);
-  const blocks = (options.base === undefined ? store.blocks(id) : difference(store, id, options.base)).filter((block) => block < count);
+  const blocks = (options.base === undefined ? store.blocks(id) : store.difference(id, options.base)).filter((block) => block < count);
   const tableSize = Math.ceil((count * 4) / SECTOR) * SECTOR;
   const dataStart = 2048 + tableSize;
   const stride = SECTOR + BLOCK;
@@ -167,13 +173,6 @@ export function writeVhd(store: DiskStore, id: string, options: { base?: string 
     yield footer;
   }
   return { length: dataStart + blocks.length * stride + SECTOR, body: body() };
-}
-
-function difference(store: DiskStore, id: string, base: string): number[] {
-  const ours = store.links(id);
-  const theirs = store.links(base);
-  const apart = new Set([...ours.filter((link) => !theirs.includes(link)), ...theirs.filter((link) => !ours.includes(link))]);
-  return [...new Set([...store.blocks(id, apart), ...store.blocks(base, apart)])].sort((a, b) => a - b);
 }
 
 function makeFooter(size: number, type: 3 | 4, uid: string): Buffer {
