@@ -1,0 +1,316 @@
+// The windows guest: a declared model of a Windows packaging machine. It carries out the very scripts of the payload disk with an interpreter of cmd's language,
+// answers Windows' own programs from a modelled registry, processes, services and NGen queue, and runs installers as the image's descriptor declares them.
+// Promises: files are real files in the FAT file system of the system disk; the state that a restart keeps is on that disk too; nothing runs on the host.
+import { FatVolume } from "../storage/fat.ts";
+import type { WindowsDescriptor } from "./descriptor.ts";
+import { Boot, bootstrapProblem, type Guest, type GuestHost, type Payload, type PowerOff, payloadOf } from "./machine.ts";
+import { announceTools } from "./tools.ts";
+import { Files } from "./windows/files.ts";
+import { powershell } from "./windows/powershell.ts";
+import { type Answer, Environment, type Process, type Stream } from "./windows/process.ts";
+import { imageOf, programFor, runProgram } from "./windows/programs.ts";
+import { Capture, type Host, Shell } from "./windows/shell.ts";
+import { System } from "./windows/system.ts";
+import { BUILT_IN, builtIn, frameworkOf } from "./windows/system32.ts";
+
+const IDLE_PROCESSES = [
+  "System Idle Process",
+  "System",
+  "Registry",
+  "smss.exe",
+  "csrss.exe",
+  "wininit.exe",
+  "services.exe",
+  "lsass.exe",
+  "svchost.exe",
+  "svchost.exe",
+  "spoolsv.exe",
+];
+
+export class WindowsGuest implements Guest {
+  readonly #descriptor: WindowsDescriptor;
+  #running: Windows | undefined;
+
+  constructor(descriptor: WindowsDescriptor) {
+    this.#descriptor = descriptor;
+  }
+
+  async boot(host: GuestHost): Promise<PowerOff> {
+    const windows = new Windows(this.#descriptor, host);
+    this.#running = windows;
+    try {
+      return await windows.boot();
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async type(command: string): Promise<{ rc: number; output: string }> {
+    if (this.#running === undefined) throw new Error("nobody can type at this console: the guest does not run");
+    return this.#running.type(command);
+  }
+}
+
+/** One boot. */
+class Windows implements Host {
+  readonly files = new Files();
+  readonly #boot: Boot;
+  readonly #host: GuestHost;
+  readonly #descriptor: WindowsDescriptor;
+  readonly #payload: Payload | undefined;
+  readonly #images: string[] = [];
+  #system: System | undefined;
+  #random = 0;
+  #relay: Relay | undefined;
+
+  constructor(descriptor: WindowsDescriptor, host: GuestHost) {
+    this.#descriptor = descriptor;
+    this.#host = host;
+    this.#boot = new Boot(host);
+    const [system] = host.disks;
+    const volume = system === undefined ? undefined : FatVolume.open(system.disk);
+    if (volume !== undefined) this.files.mount("C", volume);
+    this.#payload = descriptor.bootstrap === "none" ? undefined : payloadOf(host);
+    // As Windows numbers drives that were there at its installation: D: is the CD drive, the payload disk comes after it.
+    if (this.#payload !== undefined) this.files.mount("E", this.#payload.volume);
+    for (const name of BUILT_IN) this.files.addBuiltIn(`C:\\Windows\\System32\\${name}.exe`);
+    this.files.addBuiltIn("C:\\Windows\\System32\\slmgr.vbs");
+    for (const framework of descriptor.ngen.frameworks)
+      this.files.addBuiltIn(`C:\\Windows\\Microsoft.NET\\${framework.replace("/", "\\")}\\ngen.exe`);
+  }
+
+  async boot(): Promise<PowerOff> {
+    this.#boot.run("boot", () => this.#start());
+    try {
+      return await this.#boot.ended;
+    } finally {
+      for (const harm of this.#system?.down() ?? []) this.#host.log(harm);
+    }
+  }
+
+  async #start(): Promise<void> {
+    const host = this.#host;
+    await this.#boot.sleep(this.#descriptor.bootSeconds * 1000);
+    this.#system = System.boot(this.#descriptor, this.files, host.clock);
+    for (const character of `${host.vm.uuid} ${this.#system.boots} ${host.clock.now()}`)
+      this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
+    host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${this.#system.boots}`);
+    host.onRequest((request) => {
+      if (this.#system?.tools !== undefined) this.#boot.power(request, this.#descriptor.shutdownSeconds);
+    });
+    this.#announce();
+    const problem =
+      this.#payload === undefined
+        ? "no payload disk"
+        : this.#descriptor.bootstrap === "none"
+          ? undefined
+          : bootstrapProblem(this.#descriptor.bootstrap, this.#payload, "run.cmd");
+    if (this.#payload === undefined || problem !== undefined) {
+      host.log(
+        this.#descriptor.bootstrap === "none" ? "this image has no bootstrap: nothing looks for a payload disk" : `bootstrap: ${problem}`,
+      );
+      return;
+    }
+    this.#relay = new Relay(host, this.#payload, () => this.#system?.tools !== undefined);
+    const shell = new Shell(this, { env: this.#environment(), cwd: "E:\\", out: this.#relay, err: this.#relay, input: undefined });
+    await shell.runScript(this.files.locate("E:\\xenlayer\\run.cmd"), ["E:\\xenlayer\\run.cmd"]);
+    host.log(`bootstrap: run.cmd ended with ${shell.errorlevel}`);
+  }
+
+  async type(command: string): Promise<{ rc: number; output: string }> {
+    if (this.#system === undefined) throw new Error("nobody can type at this console: Windows is still starting");
+    const stream = new Capture();
+    const shell = new Shell(this, { env: this.#environment(), cwd: "C:\\", out: stream, err: stream, input: undefined });
+    try {
+      const rc = await shell.runLine(command);
+      return { rc, output: stream.text };
+    } catch (error) {
+      // The command took the machine down with it.
+      if (this.#boot.signal.aborted) return { rc: 0, output: stream.text };
+      throw error;
+    }
+  }
+
+  sleep(ms: number): Promise<void> {
+    return this.#boot.sleep(ms);
+  }
+
+  random(): number {
+    this.#random = (Math.imul(this.#random, 1_103_515_245) + 12_345) >>> 0;
+    return (this.#random >>> 16) & 0x7fff;
+  }
+
+  date(): string {
+    const now = new Date(this.#host.clock.now());
+    const day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][now.getUTCDay()];
+    const two = (value: number): string => String(value).padStart(2, "0");
+    return `${day} ${two(now.getUTCMonth() + 1)}/${two(now.getUTCDate())}/${now.getUTCFullYear()}`;
+  }
+
+  time(): string {
+    const text = new Date(this.#host.clock.now()).toISOString();
+    return `${String(Number(text.slice(11, 13))).padStart(2, " ")}${text.slice(13, 22)}`;
+  }
+
+  background(work: () => Promise<unknown>): void {
+    this.#boot.run("program", work);
+  }
+
+  async launch(line: string, name: string, args: readonly string[], process: Process): Promise<number | undefined> {
+    if (this.#boot.signal.aborted) throw this.#boot.signal.reason;
+    const declared = await this.#declared(line, name, process);
+    if (declared !== undefined) return declared;
+    const path = /[\\/:]/.test(name) ? this.files.full(this.files.locate(name, process.cwd)) : name;
+    const rest = line.slice(line.indexOf(name) + name.length).replace(/^"/, "");
+    if (isProgram(path, "cmd")) return this.#cmd(rest, process);
+    if (isProgram(path, "powershell") || /^C:\\Windows\\System32\\WindowsPowerShell\\v1\.0\\powershell(\.exe)?$/i.test(path)) {
+      return this.#running("powershell.exe", () =>
+        powershell(args, process, { files: this.files, declared: (text, program, from) => this.#declared(text, program, from) }),
+      );
+    }
+    const answer = await this.#answer(path, args, rest, process);
+    if (answer === undefined) return undefined;
+    process.out.write(answer.out);
+    process.err.write(answer.err);
+    return answer.rc;
+  }
+
+  async #answer(path: string, args: readonly string[], rest: string, process: Process): Promise<Answer | undefined> {
+    const system = this.#booted;
+    const framework = frameworkOf(path);
+    if (framework !== undefined) return this.#running("ngen.exe", () => system.ngen.run(framework, args, (ms) => this.#boot.sleep(ms)));
+    const program = builtIn(path);
+    return this.#running(imageOf(path), async () =>
+      program?.(
+        {
+          system,
+          files: this.files,
+          descriptor: this.#descriptor,
+          process,
+          processes: () => this.#processes(),
+          sleep: (ms) => this.#boot.sleep(ms),
+          power: (how, delay) => {
+            if (this.#boot.asked) return false;
+            this.#boot.power(how, this.#descriptor.shutdownSeconds, delay);
+            return true;
+          },
+        },
+        args,
+        rest,
+      ),
+    );
+  }
+
+  async #declared(line: string, name: string, process: Process): Promise<number | undefined> {
+    const media = this.#host.cds.map((cd) => cd.name);
+    const program = programFor(this.#descriptor, line, process, { files: this.files, media });
+    if (program === undefined) return undefined;
+    return runProgram(program, name, process, {
+      system: this.#booted,
+      files: this.files,
+      media,
+      sleep: (ms) => this.#boot.sleep(ms),
+      forever: () => this.#boot.forever(),
+      running: (image, work) => this.#running(image, work),
+      toolsInstalled: () => this.#announce(),
+      log: (text) => this.#host.log(text),
+    });
+  }
+
+  /** cmd [/d] [/s] [/q] [/v:on] /c line: another shell, whose changes to the environment are its own. */
+  async #cmd(rest: string, process: Process): Promise<number> {
+    const [options = ""] = /^(\s*\/(?!c\b)[a-z](?::\w+)?)*/i.exec(rest) ?? [];
+    const [call, line = ""] = /^\s*\/c\s*(.*)$/is.exec(rest.slice(options.length)) ?? [];
+    // Without /c it waits for somebody to type; the input of a script has ended.
+    if (call === undefined) return 0;
+    const shell = new Shell(this, { ...process, env: process.env.copy() });
+    if (/\/v:on/i.test(options)) shell.delayed = true;
+    const plain = line.trim();
+    // The first and the last quote go, unless they are the only two and hold a program's name (cmd /?).
+    const named = /^"[^"]*"$/.test(plain) && !/[&<>()@^|]/.test(plain);
+    return this.#running("cmd.exe", () =>
+      shell.runLine(plain.startsWith('"') && !named ? plain.slice(1).replace(/"([^"]*)$/, "$1") : plain),
+    );
+  }
+
+  async #running<T>(image: string, work: () => Promise<T>): Promise<T> {
+    this.#images.push(image);
+    try {
+      return await work();
+    } finally {
+      this.#images.splice(this.#images.indexOf(image), 1);
+    }
+  }
+
+  #processes(): string[] {
+    const system = this.#booted;
+    const tools = system.tools === undefined ? [] : ["xenagent.exe", "xenbus_monitor_9_1_12_94.exe"];
+    const installer = system.installerWorks ? ["msiexec.exe", "msiexec.exe"] : system.installerIdles ? ["msiexec.exe"] : [];
+    return [...IDLE_PROCESSES, ...tools, ...installer, ...system.ngen.workers().map(() => "mscorsvw.exe"), "cmd.exe", ...this.#images];
+  }
+
+  #announce(): void {
+    const tools = this.#system?.tools;
+    if (tools !== undefined) announceTools(this.#host, this.#descriptor, tools);
+  }
+
+  get #booted(): System {
+    if (this.#system === undefined) throw new Error("Windows has not started");
+    return this.#system;
+  }
+
+  #environment(): Environment {
+    return new Environment([
+      ["ALLUSERSPROFILE", "C:\\ProgramData"],
+      ["COMPUTERNAME", this.#descriptor.hostName],
+      ["ComSpec", "C:\\Windows\\system32\\cmd.exe"],
+      ["OS", "Windows_NT"],
+      ["Path", "C:\\Windows\\system32;C:\\Windows"],
+      ["PATHEXT", ".COM;.EXE;.BAT;.CMD"],
+      ["PROCESSOR_ARCHITECTURE", "AMD64"],
+      ["ProgramData", "C:\\ProgramData"],
+      ["ProgramFiles", "C:\\Program Files"],
+      ["ProgramFiles(x86)", "C:\\Program Files (x86)"],
+      ["SystemDrive", "C:"],
+      ["SystemRoot", "C:\\Windows"],
+      ["TEMP", "C:\\Windows\\TEMP"],
+      ["TMP", "C:\\Windows\\TEMP"],
+      ["windir", "C:\\Windows"],
+    ]);
+  }
+}
+
+const isProgram = (path: string, name: string): boolean =>
+  new RegExp(`^(?:C:\\\\Windows\\\\System32\\\\)?${name}(?:\\.exe)?$`, "i").test(path);
+
+/** The bootstrap's hand: what the script says goes to the log, and, where the tools are, as progress to xenstore. */
+class Relay implements Stream {
+  readonly #host: GuestHost;
+  readonly #payload: Payload;
+  readonly #tools: () => boolean;
+  #rest = "";
+  #sequence = 0;
+
+  constructor(host: GuestHost, payload: Payload, tools: () => boolean) {
+    this.#host = host;
+    this.#payload = payload;
+    this.#tools = tools;
+  }
+
+  write(text: string): void {
+    const lines = `${this.#rest}${text}`.split("\n");
+    this.#rest = lines.pop() ?? "";
+    for (const line of lines.map((each) => each.trim())) {
+      if (line !== "") this.#host.log(line);
+      if (line.startsWith("xenlayer: ") && this.#tools()) this.#progress(line.slice("xenlayer: ".length));
+    }
+  }
+
+  #progress(text: string): void {
+    const read = (path: string): string => new TextDecoder().decode(this.#payload.volume.readFile(path));
+    const nonce = /"nonce":\s*"(\w+)"/.exec(read("xenlayer/order.json"))?.[1] ?? "-";
+    const boots = read("xenlayer/out/boots").trim() || "0";
+    const ascii = text.replace(/[^ -~]/g, "?");
+    this.#host.xenstore.write("vm-data/xenlayer/progress", `${nonce} ${boots} ${++this.#sequence} ${ascii}`.slice(0, 1024));
+  }
+}
