@@ -61,7 +61,8 @@ class Windows implements Host {
   readonly #images: string[] = [];
   #system: System | undefined;
   #random = 0;
-  #relay: Relay | undefined;
+  /** The VM tools' agent and drivers are at work: what is installed may wait for a restart. */
+  #talks = false;
 
   constructor(descriptor: WindowsDescriptor, host: GuestHost) {
     this.#descriptor = descriptor;
@@ -96,7 +97,7 @@ class Windows implements Host {
       this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
     host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${this.#system.boots}`);
     host.onRequest((request) => {
-      if (this.#system?.tools !== undefined) this.#boot.power(request, this.#descriptor.shutdownSeconds);
+      if (this.#talks) this.#boot.power(request, this.#descriptor.shutdownSeconds);
     });
     this.#announce();
     const problem =
@@ -111,8 +112,8 @@ class Windows implements Host {
       );
       return;
     }
-    this.#relay = new Relay(host, this.#payload, () => this.#system?.tools !== undefined);
-    const shell = new Shell(this, { env: this.#environment(), cwd: "E:\\", out: this.#relay, err: this.#relay, input: undefined });
+    const relay = new Relay(host, this.#payload, () => this.#talks);
+    const shell = new Shell(this, { env: this.#environment(), cwd: "E:\\", out: relay, err: relay, input: undefined });
     await shell.runScript(this.files.locate("E:\\xenlayer\\run.cmd"), ["E:\\xenlayer\\run.cmd"]);
     host.log(`bootstrap: run.cmd ended with ${shell.errorlevel}`);
   }
@@ -251,7 +252,9 @@ class Windows implements Host {
 
   #announce(): void {
     const tools = this.#system?.tools;
-    if (tools !== undefined) announceTools(this.#host, this.#descriptor, tools);
+    if (tools === undefined) return;
+    announceTools(this.#host, this.#descriptor, tools);
+    this.#talks = true;
   }
 
   get #booted(): System {

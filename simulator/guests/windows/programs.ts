@@ -16,7 +16,7 @@ export interface ProgramHost {
   log(line: string): void;
 }
 
-const plain = (text: string): string => text.toLowerCase().replaceAll('"', "").replace(/\s+/g, " ").trim();
+const plain = (text: string): string => text.toLowerCase().replace(/["']/g, "").replace(/\s+/g, " ").trim();
 
 /** The program that a command line starts: the first of the descriptor that matches and whose installer is there. */
 export function programFor(
@@ -71,8 +71,11 @@ export async function runProgram(program: Program, name: string, process: Proces
     for (const service of program.services) system.services.add(service);
     system.installed.push(name);
     for (const kind of program.pending) system.leavePending(kind, program.pendingReboots);
-    if (program.pending.includes("pfro"))
-      files.write(below(files.locate("C:\\Windows\\System32\\drivers\\etc"), "services.new"), "# replaced at the next start\r\n");
+    if (program.pending.includes("pfro")) {
+      const folder = files.locate("C:\\Windows\\System32\\drivers\\etc");
+      files.makeFolder(folder);
+      files.write(below(folder, "services.new"), "# replaced at the next start\r\n");
+    }
     system.ngen.queue(program.ngenSeconds);
     system.workInstaller(program.msiSeconds);
     if (program.installsTools !== undefined) {
