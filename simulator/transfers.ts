@@ -3,6 +3,7 @@
  * before its body is read, an export has no length and ends with the connection, what fails late shows in the task and as a second reply within the body.
  * Credentials, role and task are the server's (server.ts).
  */
+import { VDI } from "./classes/VDI.ts";
 import type { Context } from "./context.ts";
 import { accountSpace, attachToDom0, NoSpace } from "./dom0.ts";
 import { fail, XapiError } from "./errors.ts";
@@ -55,7 +56,7 @@ async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context
   if (format !== "raw" && format !== "vhd") {
     return fail("NOT_IMPLEMENTED", `PUT /import_raw_vdi with format=${format}`);
   }
-  const target = vdi ?? (await createImported(ctx, reachable, request.length ?? 0));
+  const target = vdi ?? (await VDI.create(ctx, { SR: reachable, name_label: "Imported VDI", virtual_size: request.length ?? 0 }));
   const { disk, detach } = attachToDom0(ctx, target, "RW");
   try {
     reply.head(200, { connection: "close", "cache-control": "no-cache, no-store", "content-type": CONTENT_TYPES.raw, "task-id": ctx.task });
@@ -171,12 +172,6 @@ function assertNotWritten({ db }: Context, vdi: string): void {
   }
 }
 
-/** xapi creates the VDI itself when an SR is named instead of one. */
-async function createImported(ctx: Context, sr: string, size: number): Promise<string> {
-  const { VDI } = await import("./classes/VDI.ts");
-  return VDI.create(ctx, { SR: sr, name_label: "Imported VDI", name_description: "", virtual_size: size });
-}
-
 /**
  * The part after the header. Simulated time stands still meanwhile. A failure becomes VDI_IO_ERROR, as whatever stops vhd-tool does, and is written into the stream as a
  * second reply before the connection closes under a client that may still be sending.
@@ -260,18 +255,17 @@ async function readChunked(ctx: Context, disk: Disk, body: AsyncIterable<Uint8Ar
   }
 }
 
-/** Zeros onto what has never been written stay unwritten, or a sparse image would fill the machine that the simulator runs on. */
+/** Zeros onto blocks that have never been written stay unwritten, or a sparse image would fill the machine that the simulator runs on. */
 function writeUnlessVoid({ storage }: Context, disk: Disk, offset: number, piece: Uint8Array): void {
-  if (offset + piece.length <= disk.size && isZero(piece)) {
-    let isVoid = true;
-    for (let block = Math.floor(offset / BLOCK); isVoid && block * BLOCK < offset + piece.length; block++) {
-      isVoid = !storage.isAllocated(disk.id, block);
+  for (let done = 0; done < piece.length; ) {
+    const at = offset + done;
+    const part = piece.subarray(done, done + BLOCK - (at % BLOCK));
+    const isVoid = at + part.length <= disk.size && !storage.isAllocated(disk.id, Math.floor(at / BLOCK)) && isZero(part);
+    if (!isVoid) {
+      disk.write(at, part);
     }
-    if (isVoid) {
-      return;
-    }
+    done += part.length;
   }
-  disk.write(offset, piece);
 }
 
 /** The whole length; with a base, what is not allocated on one side only is sent as zeros. */
