@@ -146,6 +146,7 @@ function share(connection: Connection, options: ConnectOptions): Shared {
 async function logIn(url: URL, { username, password }: Connection, trust: Trust): Promise<Login> {
   const dispatcher = createDispatcher(trust);
   let at = url;
+  let asked = url;
   let rpc = jsonRpc(at, dispatcher);
 
   // Everything xen-api sends goes through what _setUrl leaves behind: its constructor calls it before any I/O, and again for another host.
@@ -164,12 +165,22 @@ async function logIn(url: URL, { username, password }: Connection, trust: Trust)
     override async _call(method: string, args: readonly unknown[] = []): Promise<unknown> {
       // Asked only to find the classes that its cache of all records could hold; we keep no such cache.
       if (method === "system.listMethods") return [];
-      return this._transport(method, method === "session.login_with_password" ? [...args, "1.0", ORIGINATOR] : args);
+      if (method !== "session.login_with_password") return this._transport(method, args);
+      const login = () => this._transport(method, [...args, "1.0", ORIGINATOR]);
+      try {
+        return await login();
+      } catch (error) {
+        const [coordinator] = error instanceof Failure && error.code === "HOST_IS_SLAVE" ? error.params : [];
+        if (coordinator === undefined || at !== asked) throw error;
+        // xen-api would follow, too, a second later.
+        this._setUrl({ protocol: at.protocol, hostname: coordinator, port: at.port || undefined });
+        return login();
+      }
     }
   }
 
   const client = new VerifiedXenApi({ url: url.origin, auth: { user: username, password }, watchEvents: false, transport: "json-rpc" });
-  const asked = at;
+  asked = at;
   try {
     await client.connect();
     const sessionId = client.sessionId;

@@ -142,16 +142,16 @@ function refusal(socket: TLSSocket, host: string, trust: Trust): string | undefi
   if (trust.pins.has(fingerprint)) return undefined;
   const shown = `its certificate has the SHA-256 fingerprint ${fingerprint.replace(/..(?!$)/g, "$&:").toUpperCase()}`;
   if (trust.pins.size > 0 && trust.ca === undefined) return `${shown}, which is not in tls.fingerprints`;
-  if (!socket.authorized) {
-    const why = String(
-      (socket.authorizationError as (Error & { code?: string }) | undefined)?.code ?? socket.authorizationError ?? "not verified",
-    );
-    return `${shown} and is not trusted (${why}): compare it with the host's own, then add it to tls.fingerprints, or give the CA as tls.caCertificate`;
-  }
   const mismatch = checkServerIdentity(host, certificate);
-  return mismatch === undefined
-    ? undefined
-    : `${shown} and is for another name (${mismatch.message}): use a name that is in it, or add it to tls.fingerprints`;
+  if (mismatch !== undefined && (socket.authorized || errorCode(socket.authorizationError) === "ERR_TLS_CERT_ALTNAME_INVALID")) {
+    return `${shown} and is for another name (${mismatch.message}): use a name that is in it, or add it to tls.fingerprints`;
+  }
+  if (socket.authorized) return undefined;
+  return `${shown} and is not trusted (${errorCode(socket.authorizationError)}): compare it with the host's own, then add it to tls.fingerprints, or give the CA as tls.caCertificate`;
+}
+
+function errorCode(error: unknown): string {
+  return String((error as { code?: string } | null | undefined)?.code ?? error ?? "not verified");
 }
 
 function connectFailure(url: URL, error: Error & { code?: string }): Failure {
