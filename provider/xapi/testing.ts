@@ -151,3 +151,89 @@ export function hostRecord(address: string, name: string): Record<string, unknow
     PIFs: [],
   };
 }
+
+/** Objects whose changes event.from tells, as xen-api ocaml/xapi/xapi_event.ml does: by generation, the newest state only. */
+export class ScriptedObjects {
+  #generation = 100;
+  readonly #objects = new Map<string, { generation: number; made: number; class: string; ref: string; snapshot: unknown; gone: boolean }>();
+  #changed: (() => void)[] = [];
+  /** Targets and token of every event.from. */
+  readonly polls: { targets: string[]; token: string }[] = [];
+  /** Thrown instead of the next answers. */
+  readonly interruptions: Error[] = [];
+  /** Told when a poll begins to wait. */
+  onWait: () => void = () => {};
+
+  set(cls: string, ref: string, snapshot: Record<string, unknown>): void {
+    const known = this.#objects.get(ref);
+    const generation = ++this.#generation;
+    this.#objects.set(ref, { generation, made: known?.made ?? generation, class: cls, ref, snapshot, gone: false });
+    this.wake();
+  }
+
+  get(ref: string): unknown {
+    const object = this.#objects.get(ref);
+    if (object === undefined || object.gone) throw new XapiFault("HANDLE_INVALID", object?.class ?? "task", ref);
+    return object.snapshot;
+  }
+
+  remove(ref: string): void {
+    const object = this.#objects.get(ref);
+    if (object === undefined) return;
+    Object.assign(object, { gone: true, generation: ++this.#generation });
+    this.wake();
+  }
+
+  task(ref: string, status: string, more: Record<string, unknown> = {}): void {
+    const record = {
+      uuid: ref,
+      name_label: "",
+      status,
+      progress: status === "pending" ? 0 : 1,
+      result: "",
+      error_info: [],
+      created: "",
+      finished: "",
+      resident_on: "",
+    };
+    this.set("task", ref, { ...record, ...more });
+  }
+
+  wake(): void {
+    for (const resolve of this.#changed.splice(0)) resolve();
+  }
+
+  readonly answers: Record<string, Answer> = {
+    "event.inject": () => this.#token(this.#generation),
+    "event.from": async ([, targets, token, seconds]) => {
+      this.polls.push({ targets: targets as string[], token: String(token) });
+      const since = Number(String(token).split(",")[0] || 0);
+      for (let waited = false; ; waited = true) {
+        const interruption = this.interruptions.shift();
+        if (interruption !== undefined) throw interruption;
+        const events = [...this.#objects.values()]
+          .filter(({ generation, made, gone }) => generation > since && !(gone && made > since))
+          .filter(({ class: cls, ref }) => (targets as string[]).some((target) => target === cls || target === `${cls}/${ref}`))
+          .map(({ class: cls, ref, made, snapshot, gone, generation }) => ({
+            id: String(generation),
+            timestamp: "0.0",
+            class: cls.toLowerCase(),
+            operation: gone ? "del" : made > since ? "add" : "mod",
+            ref,
+            ...(gone ? {} : { snapshot }),
+          }));
+        if (events.length > 0 || seconds === 0 || waited)
+          return { token: this.#token(Math.max(since, ...events.map(({ id }) => Number(id)))), events, valid_ref_counts: {} };
+        await new Promise<void>((resolve) => {
+          this.#changed.push(resolve);
+          this.onWait();
+        });
+      }
+    },
+    "task.get_record": ([, ref]) => this.get(String(ref)),
+  };
+
+  #token(generation: number): string {
+    return `${String(generation).padStart(20, "0")},${"0".repeat(20)}`;
+  }
+}
