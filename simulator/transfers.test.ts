@@ -17,7 +17,7 @@ import { Log } from "./log.ts";
 import { Server } from "./server.ts";
 import { Sessions } from "./sessions.ts";
 import { BLOCK, DiskStore } from "./storage/disk.ts";
-import { missingPrograms } from "./storage/programs.ts";
+import { missingPrograms } from "./storage/testing.ts";
 import { Tasks } from "./tasks.ts";
 import { transfers } from "./transfers.ts";
 

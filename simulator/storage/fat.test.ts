@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Disk, DiskStore } from "./disk.ts";
 import { FatError, FatVolume } from "./fat.ts";
-import { missingPrograms } from "./programs.ts";
+import { missingPrograms } from "./testing.ts";
 
 const MiB = 1024 * 1024;
 let dir: string;

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { BLOCK, DiskStore, OutsideDisk } from "./disk.ts";
-import { missingPrograms } from "./programs.ts";
 import { EndOfStream } from "./stream.ts";
+import { missingPrograms } from "./testing.ts";
 import { BadVhd, readVhdInto, writeVhd } from "./vhd.ts";
 
 let dir: string;
