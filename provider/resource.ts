@@ -188,6 +188,8 @@ function parseKnown(schema: z.ZodObject, json: Json, path: string[] = []): Parse
     }
     result.complete = false;
     result.checked[key] = given;
+    // Present but undefined: given, and not known yet.
+    result.want[key] = undefined;
     const object = innerObject(property);
     if (object !== undefined && typeof given === "object" && given !== null && !Array.isArray(given)) {
       const inner = parseKnown(object, given as Json, [...path, key]);

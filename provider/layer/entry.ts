@@ -28,6 +28,7 @@ const baseSchema = z.looseObject({
   /** For people: `win11/1.0`. */
   name: z.string(),
   vdi: z.string(),
+  depth: z.number().optional(),
 });
 export type Base = z.output<typeof baseSchema>;
 
@@ -89,7 +90,10 @@ export const entrySchema = z.looseObject({
   machine: machineSchema.optional(),
   sealed: sealedSchema.optional(),
   lease: leaseSchema.optional(),
-  hardware: z.record(z.string(), z.unknown()).optional(),
+  /** OS layers: facts that packaging machines are compared with. */
+  hardware: z.record(z.string(), z.string()).optional(),
+  /** Links in the copy-on-write chain below this version's disk, counted from the last full copy. */
+  depth: z.number().optional(),
   createdAt: z.string(),
 });
 export type Entry = z.output<typeof entrySchema>;
@@ -109,6 +113,7 @@ export const metaSchema = z.looseObject({
   platform: z.record(z.string(), z.string()).optional(),
   retention: z.object({ keep: z.number().optional(), maxAgeDays: z.number().optional() }).optional(),
   account: z.string().optional(),
+  os: z.enum(["windows", "linux"]).optional(),
   sourceHypervisor: z.string().optional(),
   comment: z.string().optional(),
   icon: z.string().optional(),

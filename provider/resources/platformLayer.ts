@@ -1,6 +1,14 @@
 // PlatformLayer: the layer and its record. Versions are made into it by PackagingDisk, PackagingMachine and Finalize.
 import * as z from "zod";
-import { connectorInput } from "../connector.ts";
+import { connectorInput, reachable } from "../connector.ts";
+import { InputError } from "../errors.ts";
+import { loadIcon } from "../icon.ts";
+import type { Meta } from "../layer/entry.ts";
+import { applyRetention, createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
+import { demandStorage, openLayer } from "../layer/open.ts";
+import { LayerRecord, randomId } from "../layer/record.ts";
+import { type CheckFailure, defineResource, type Known } from "../resource.ts";
+import { connectFor } from "../session.ts";
 
 // Ids as App Layering's own (app-layering.md 4.2: ctxal-sdk New-ALPlatformLayer, WSDL HypervisorTypes).
 export const hypervisors = ["xenserver", "vsphere", "hyperv", "acropolis", "azure", "aws", "gcp", "otherHypervisor"] as const;
@@ -44,3 +52,134 @@ export const outputs = z.object({
   recordUuid: z.string().describe("uuid of the record's VDI."),
   holder: z.string().describe("Token of this hold on the layer."),
 });
+
+type Inputs = z.output<typeof inputs>;
+type Outputs = z.output<typeof outputs>;
+
+export const platformLayer = defineResource(connectFor, {
+  type: "PlatformLayer",
+  description:
+    "A platform layer: the software and settings that images need on one hypervisor, provisioning service and connection broker. It owns its versions: deleting it removes them.",
+  inputs,
+  outputs,
+
+  async examine(ctx, want, old) {
+    const failures = platformFailures(want);
+    if (want.icon !== undefined) {
+      const { problem } = await loadIcon(want.icon);
+      if (problem !== undefined) failures.push({ property: "icon", reason: problem });
+    }
+    if (old?.osLayer !== undefined && want.osLayer !== undefined && old.osLayer !== want.osLayer)
+      failures.push({ property: "osLayer", reason: BOUND });
+    if (failures.length > 0 || !reachable(want.connector) || want.name === undefined) return { failures };
+    const xapi = await ctx.connect(want.connector);
+    const existing = await findLayer(xapi, want.connector, want.name);
+    if (existing !== undefined && existing.meta.kind !== "platform")
+      failures.push({ property: "name", reason: `an OS layer is named "${want.name}"` });
+    if (existing !== undefined && want.osLayer !== undefined && existing.meta.osLayer !== want.osLayer)
+      failures.push({ property: "osLayer", reason: `layer "${want.name}" exists; ${BOUND}` });
+    if (want.osLayer !== undefined && failures.length === 0) {
+      const os = await openLayer(ctx, want.connector, "osLayer", want.osLayer, "os");
+      if (
+        want.purpose === "packaging" &&
+        want.platform?.hypervisor !== undefined &&
+        want.platform.hypervisor === os.record.meta.sourceHypervisor
+      )
+        ctx.warn(`a layer for packaging on ${want.platform.hypervisor}, where the OS comes from, is not needed`);
+    }
+    return { failures };
+  },
+
+  async diff(ctx, id, old, _want) {
+    const record = await LayerRecord.open(await ctx.connect(old.connector), id, ctx.warn);
+    if (record === undefined) return { changes: true, replaces: ["name"] };
+    return record.meta.holder === old.holder ? {} : { changes: true };
+  },
+
+  async create(ctx, wanted) {
+    const { xapi } = await openLayer(ctx, wanted.connector, "osLayer", wanted.osLayer, "os");
+    const existing = await findLayer(xapi, wanted.connector, wanted.name);
+    if (existing !== undefined) {
+      if (existing.meta.kind !== "platform" || existing.meta.osLayer !== wanted.osLayer)
+        throw new InputError([{ property: "osLayer", reason: `layer "${wanted.name}" exists; ${BOUND}` }]);
+      ctx.report(`layer ${wanted.name} exists: taken over`);
+      const holder = await holdLayer(existing, metaOf(wanted));
+      return { id: existing.layerId, outputs: told(existing, holder) };
+    }
+    const icon = wanted.icon === undefined ? {} : await loadIcon(wanted.icon);
+    if (icon.problem !== undefined) throw new InputError([{ property: "icon", reason: icon.problem }]);
+    const createdAt = new Date().toISOString();
+    const meta = {
+      format: 1 as const,
+      connectorId: wanted.connector.connectorId,
+      kind: "platform" as const,
+      name: wanted.name,
+      description: "",
+      holder: randomId(),
+      createdAt,
+      uuid: "",
+    };
+    const record = await createLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, icon.bytes);
+    if (wanted.comment !== undefined) await record.addAudit({ at: createdAt, event: "layer created", comment: wanted.comment });
+    return { id: record.layerId, outputs: told(record, record.meta.holder) };
+  },
+
+  async read(ctx, id, state) {
+    const xapi = await ctx.connect(state.connector);
+    const record = await LayerRecord.open(xapi, id, ctx.warn);
+    if (record !== undefined) return told(record, state.holder);
+    await demandStorage(xapi, state.connector);
+    return undefined;
+  },
+
+  async update(ctx, id, old, wanted) {
+    if (wanted.osLayer !== old.osLayer) throw new InputError([{ property: "osLayer", reason: BOUND }]);
+    const { record } = await openLayer(ctx, wanted.connector, "name", id, "platform");
+    if (wanted.name !== record.meta.name) await renameLayer(record, wanted.name);
+    const holder = await holdLayer(record, metaOf(wanted));
+    if (wanted.comment !== undefined && wanted.comment !== old.comment)
+      await record.addAudit({ at: new Date().toISOString(), event: "layer changed", comment: wanted.comment });
+    await record.saveDocument(ctx.signal);
+    await applyRetention(ctx, record);
+    return told(record, holder);
+  },
+
+  async delete(ctx, id, state) {
+    const record = await LayerRecord.open(await ctx.connect(state.connector), id, ctx.warn);
+    if (record === undefined || record.meta.holder !== state.holder) return;
+    await removeLayer(ctx, record);
+  },
+});
+
+const BOUND = "a layer belongs to its OS layer for good: make another layer";
+
+// "packaging takes only the hypervisor; publishing requires all three" (App Layering's Create Platform Layer wizard, Platform Types).
+function platformFailures({ purpose, platform }: Known<Inputs>): CheckFailure[] {
+  if (platform === undefined) return [];
+  const others = ["provisioningService", "connectionBroker"] as const;
+  if (purpose === "packaging")
+    return others
+      .filter((name) => platform[name] !== undefined)
+      .map((name) => ({
+        property: `platform.${name}`,
+        reason: "a layer for packaging takes only the hypervisor; remove it, or make the purpose publishing",
+      }));
+  if (purpose !== "publishing") return [];
+  return others
+    .filter((name) => !(name in platform))
+    .map((name) => ({ property: `platform.${name}`, reason: "is required for publishing; `none` is a value" }));
+}
+
+function metaOf(wanted: Inputs): Partial<Meta> {
+  return {
+    description: wanted.description,
+    osLayer: wanted.osLayer,
+    purpose: wanted.purpose,
+    platform: Object.fromEntries(Object.entries(wanted.platform).flatMap(([name, id]) => (id === undefined ? [] : [[name, id]]))),
+    retention: wanted.retention,
+    icon: wanted.icon,
+    comment: wanted.comment,
+  };
+}
+
+const told = (record: LayerRecord, holder: string): Outputs => ({ layerId: record.layerId, recordUuid: record.vdi.uuid, holder });
