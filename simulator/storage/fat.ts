@@ -1,10 +1,12 @@
-// FAT file systems on simulated disks: how guests, tests and image makers read and write files. FatFs (npm js-fatfs) does the work;
-// here are the parts that its build lacks (partition tables, labels) and the care that it needs: every file is closed, every volume
-// unmounted within the call, short writes are errors. Each call mounts afresh, so what another writer put on the disk is always seen.
+// FAT file systems on simulated disks: how guests, tests and image makers read and write files. FatFs (fatfs.ts) does the work; here is the care that it needs: every
+// file is closed, every volume unmounted within the call, short writes are errors. Each call mounts afresh, so what another writer put on the disk is always seen.
 
 import * as FatFs from "js-fatfs";
 import type { Disk } from "./disk.ts";
-import { type Extent, fatAt, findFat, formatPartition, SECTOR, writeLabel } from "./partitions.ts";
+import { CHUNK, loadFatFs, type Machine, withFatFs } from "./fatfs.ts";
+import { type Extent, fatAt, findFat, formatPartition, writeLabel } from "./partitions.ts";
+
+export { FatError } from "./fatfs.ts";
 
 export interface FatEntry {
   name: string;
@@ -19,112 +21,6 @@ export interface FormatOptions {
   partitioned: "mbr" | "none";
 }
 
-/** A failure of a file operation: disk full, bad name, damaged file system. */
-export class FatError extends Error {
-  readonly code: number;
-
-  constructor(what: string, code: number, cause?: unknown) {
-    super(`${what}: ${reasons[code] ?? `FatFs result ${code}`}`, { cause });
-    this.name = "FatError";
-    this.code = code;
-  }
-}
-
-const reasons: Record<number, string> = {
-  [FatFs.FR_DISK_ERR]: "the disk can't be read or written there",
-  [FatFs.FR_INT_ERR]: "the file system is damaged",
-  [FatFs.FR_NO_FILE]: "no such file",
-  [FatFs.FR_NO_PATH]: "no such folder",
-  [FatFs.FR_INVALID_NAME]: "FAT can't hold this name",
-  [FatFs.FR_DENIED]: "no space left, or a file and a folder get in each other's way",
-  [FatFs.FR_EXIST]: "there is one already",
-  [FatFs.FR_NO_FILESYSTEM]: "no FAT file system",
-  [FatFs.FR_MKFS_ABORTED]: "too small for a FAT file system",
-};
-
-const chunk = 256 * 1024;
-
-/** One FatFs for the process. All its calls are synchronous, so volumes take turns: `target` is the one whose turn it is. */
-interface Machine {
-  ff: FatFs.FatFs;
-  volume: number;
-  file: number;
-  info: number;
-  buffer: number;
-  count: number;
-}
-
-let machine: Machine | undefined;
-let loading: Promise<void> | undefined;
-let target: { disk: Disk; extent: Extent } | undefined;
-let failure: unknown;
-
-async function load(): Promise<void> {
-  const ff = await FatFs.create({ diskio });
-  machine = {
-    ff,
-    volume: ff.malloc(FatFs.sizeof_FATFS),
-    file: ff.malloc(FatFs.sizeof_FIL),
-    info: ff.malloc(FatFs.sizeof_FILINFO),
-    buffer: ff.malloc(chunk),
-    count: ff.malloc(4),
-  };
-}
-
-/** Disk callbacks: an exception must not fly through the WebAssembly frames, so it waits in `failure`. */
-function guarded(action: (at: { disk: Disk; extent: Extent }) => number): number {
-  if (target === undefined) {
-    return FatFs.RES_NOTRDY;
-  }
-  try {
-    return action(target);
-  } catch (error) {
-    failure = error;
-    return FatFs.RES_ERROR;
-  }
-}
-
-const diskio: FatFs.DiskIO = {
-  initialize: () => 0,
-  status: () => 0,
-  read: (ff, _drive, into, sector, count) =>
-    guarded(({ disk, extent }) => {
-      const at = (sector >>> 0) * SECTOR;
-      if (at + count * SECTOR > extent.length) {
-        return FatFs.RES_PARERR;
-      }
-      ff.HEAPU8.set(disk.read(extent.start + at, count * SECTOR), into);
-      return FatFs.RES_OK;
-    }),
-  write: (ff, _drive, from, sector, count) =>
-    guarded(({ disk, extent }) => {
-      const at = (sector >>> 0) * SECTOR;
-      if (at + count * SECTOR > extent.length) {
-        return FatFs.RES_PARERR;
-      }
-      disk.write(extent.start + at, ff.HEAPU8.subarray(from, from + count * SECTOR));
-      return FatFs.RES_OK;
-    }),
-  ioctl: (ff, _drive, command, into) =>
-    guarded(({ extent }) => {
-      switch (command) {
-        case FatFs.CTRL_SYNC:
-          return FatFs.RES_OK;
-        case FatFs.GET_SECTOR_COUNT:
-          ff.setValue(into, Math.floor(extent.length / SECTOR), "i32");
-          return FatFs.RES_OK;
-        case FatFs.GET_SECTOR_SIZE:
-          ff.setValue(into, SECTOR, "i16");
-          return FatFs.RES_OK;
-        case FatFs.GET_BLOCK_SIZE:
-          ff.setValue(into, 1, "i32");
-          return FatFs.RES_OK;
-        default:
-          return FatFs.RES_PARERR;
-      }
-    }),
-};
-
 export class FatVolume {
   readonly #disk: Disk;
   readonly #extent: Extent;
@@ -135,10 +31,9 @@ export class FatVolume {
     this.#extent = extent;
   }
 
-  /** Loads FatFs, once for the process. To be awaited before the first volume is opened or formatted; the simulator does it as it starts. */
+  /** Loads FatFs, once for the process. To be awaited before the first volume is used; the simulator does it as it starts. */
   static ready(): Promise<void> {
-    loading ??= load();
-    return loading;
+    return loadFatFs();
   }
 
   /** The first FAT volume of the disk: in an MBR or GPT partition, or bare. */
@@ -151,9 +46,9 @@ export class FatVolume {
   static format(disk: Disk, options: FormatOptions): FatVolume {
     const extent = options.partitioned === "mbr" ? formatPartition(disk) : { start: 0, length: disk.size };
     const volume = new FatVolume(disk, extent);
-    volume.#with(`format disk ${disk.id}`, ({ ff, buffer }) =>
+    withFatFs(`format disk ${disk.id}`, disk, extent, ({ ff, buffer }) =>
       // Two FATs and 512 root entries: what other systems expect to find.
-      ff.f_mkfs("", { fmt: FatFs.FM_FAT | FatFs.FM_FAT32 | FatFs.FM_SFD, n_fat: 2, align: 0, n_root: 512, au_size: 0 }, buffer, chunk),
+      ff.f_mkfs("", { fmt: FatFs.FM_FAT | FatFs.FM_FAT32 | FatFs.FM_SFD, n_fat: 2, align: 0, n_root: 512, au_size: 0 }, buffer, CHUNK),
     );
     writeLabel(disk, extent, options.label);
     return volume;
@@ -167,7 +62,7 @@ export class FatVolume {
     const out = new Uint8Array(entry.size);
     this.#file(`read ${path}`, path, FatFs.FA_READ, ({ ff, file, buffer, count }) => {
       for (let done = 0; done < out.length; ) {
-        const result = ff.f_read(file, buffer, Math.min(chunk, out.length - done), count);
+        const result = ff.f_read(file, buffer, Math.min(CHUNK, out.length - done), count);
         const read = ff.getValue(count, "i32") >>> 0;
         if (result !== FatFs.FR_OK || read === 0) {
           return result === FatFs.FR_OK ? FatFs.FR_INT_ERR : result;
@@ -190,7 +85,7 @@ export class FatVolume {
     try {
       this.#file(`write ${path}`, path, FatFs.FA_WRITE | FatFs.FA_CREATE_ALWAYS, ({ ff, file, buffer, count }) => {
         for (let done = 0; done < bytes.length; ) {
-          const part = bytes.subarray(done, done + chunk);
+          const part = bytes.subarray(done, done + CHUNK);
           ff.HEAPU8.set(part, buffer);
           const result = ff.f_write(file, buffer, part.length, count);
           // A full disk is a short count, not a result.
@@ -296,31 +191,15 @@ export class FatVolume {
   }
 
   #mounted(what: string, action: (machine: Machine) => number): void {
-    this.#with(what, (m) => {
+    if (this.#closed) {
+      throw new Error(`${what}: this volume of disk ${this.#disk.id} is closed`);
+    }
+    withFatFs(what, this.#disk, this.#extent, (m) => {
       const mounted = m.ff.f_mount(m.volume, "", 1);
       const result = mounted === FatFs.FR_OK ? action(m) : mounted;
       m.ff.f_unmount("");
       return result;
     });
-  }
-
-  #with(what: string, action: (machine: Machine) => number): void {
-    if (machine === undefined) {
-      throw new Error("FatFs is not loaded: await FatVolume.ready() first");
-    }
-    if (this.#closed) {
-      throw new Error(`${what}: this volume of disk ${this.#disk.id} is closed`);
-    }
-    target = { disk: this.#disk, extent: this.#extent };
-    failure = undefined;
-    try {
-      const result = action(machine);
-      if (result !== FatFs.FR_OK) {
-        throw new FatError(what, result, failure);
-      }
-    } finally {
-      target = undefined;
-    }
   }
 }
 

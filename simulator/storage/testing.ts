@@ -2,6 +2,9 @@
 
 import { execFileSync } from "node:child_process";
 
+// dosfstools lives in /usr/sbin, which is not on every user's PATH.
+process.env.PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
+
 const packages: Record<string, string> = {
   "qemu-img": "qemu-utils",
   mformat: "mtools",
@@ -28,8 +31,7 @@ export function missingPrograms(programs: readonly string[]): string[] {
 
 function isThere(program: string): boolean {
   try {
-    // dosfstools lives in /usr/sbin, which is not on every user's PATH.
-    execFileSync("sh", ["-c", 'PATH="$PATH:/usr/sbin:/sbin" command -v "$1"', "sh", program], { stdio: "ignore" });
+    execFileSync("sh", ["-c", 'command -v "$1"', "sh", program], { stdio: "ignore" });
     return true;
   } catch {
     return false;
