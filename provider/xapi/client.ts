@@ -81,7 +81,7 @@ export interface Xapi {
 }
 
 const ORIGINATOR = "xenlayer";
-const TIMES: TaskTimes & TransferTimes = { lookMs: 30_000, cancelMs: 5_000, settleMs: 15_000, silenceMs: 10 * 60_000 };
+const TIMES: TaskTimes & TransferTimes = { lookMs: 30_000, cancelMs: 5_000, settleMs: 30_000, silenceMs: 10 * 60_000 };
 const LOGOUT_MS = 5_000;
 
 /** Shared by all users of one pool and account in this process. */

@@ -116,6 +116,8 @@ interface Guard {
 
 interface TransferTask extends Guard {
   readonly ref: string;
+  /** Settles when the task has ended. */
+  readonly result: Promise<unknown>;
   /** Waits for the task's success. `broken` is what the connection said: it counts only when the task has nothing to say, or it is no failure of the connection. */
   settled(broken: { error: unknown } | undefined): Promise<void>;
   /** Cancels the task when it is still at work; leaves nothing of it. */
@@ -142,6 +144,7 @@ async function openTask(transfers: Transfers, login: Login, name: string, signal
   if (given.signal.aborted) stop(given.signal.reason);
   const task: TransferTask = {
     ref,
+    result,
     stopped: stopped.signal,
     settled: async (broken) => {
       if (broken === undefined) return void (await result);
@@ -302,7 +305,9 @@ async function send(
       onProgress?.(sent / body.length);
     }
     if (sent !== body.length) throw new Error(`the body gave ${sent} of the ${body.length} bytes that it promised`);
-    await Promise.race([new Promise<void>((resolve) => request.end(resolve)), closed]);
+    // Sent is not received: until the task ends, a connection that breaks may have lost the rest. One that the host closes when it is done looks the same.
+    request.end();
+    await Promise.race([task.result, closed]);
   } catch (error) {
     discard(reply);
     task.stopped.throwIfAborted();
