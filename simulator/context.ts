@@ -2,9 +2,13 @@
 import type { Clock } from "./clock.ts";
 import type { Database } from "./database.ts";
 import type { Domains } from "./domains.ts";
+import type { Events } from "./events.ts";
 import type { Faults } from "./faults.ts";
 import type { HttpReply, HttpRequest } from "./http.ts";
+import type { Log } from "./log.ts";
+import type { Sessions } from "./sessions.ts";
 import type { DiskStore } from "./storage/disk.ts";
+import type { Tasks } from "./tasks.ts";
 
 /** The parts of one simulated pool that outlive a call. */
 export interface Pool {
@@ -12,13 +16,19 @@ export interface Pool {
   readonly clock: Clock;
   readonly storage: DiskStore;
   readonly domains: Domains;
+  readonly sessions: Sessions;
+  readonly tasks: Tasks;
+  readonly events: Events;
   readonly faults: Faults;
+  readonly log: Log;
+  /** What guests and their consoles said, newest last. */
+  readonly guestLog: { vm: string; line: string }[];
   /** The password of root and of every subject. */
   readonly password: string;
   /** A private directory, kept over restarts when the simulator has a state directory. */
   readonly workDir: string;
-  /** host:port on which a host of the pool is reached. */
-  address(host: string): string;
+  /** "address:port" at which a host of the pool (a reference) is reached, and whether over TLS. */
+  endpoint(host: string): { readonly authority: string; readonly tls: boolean };
 }
 
 export interface Context extends Pool {

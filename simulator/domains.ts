@@ -1,2 +1,362 @@
-/** Running domains of the pool. */
-export class Domains {}
+/**
+ * Running domains: what VM.start leaves behind. A domain has a xenstore tree, boots the guest that its system disk holds (guests/), and shows in the database what xapi would
+ * show of it: guest metrics, xenstore_data, consoles, power state (xen-api ocaml/xapi/xapi_xenops.ml). A disk that boots nothing gives a VM that runs for ever, silent.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Context, Pool } from "./context.ts";
+import { date, isNullRef, NULL_REF } from "./datamodel.ts";
+import { attachVbd, detachVbd, sharingError } from "./devices.ts";
+import { fail } from "./errors.ts";
+import { type Guest, type GuestHost, guestOf } from "./guests/machine.ts";
+import { guestMetrics, Xenstore, xenstoreData } from "./xenstore.ts";
+
+/** Simulated durations, as on a small idle host. */
+const ATTACH_DEVICE = 400;
+const BUILD_DOMAIN = 1500;
+const METRICS_APPEAR = 500;
+/** xenopsd's wait for the guest to acknowledge, xapi's for it to be gone (xapi_globs.ml). */
+const ACKNOWLEDGE = 60_000;
+const SHUTDOWN = 1_200_000;
+
+interface Domain {
+  readonly vm: string;
+  xenstore: Xenstore;
+  readonly gone: AbortController;
+  guest: Guest | undefined;
+  request: ((kind: "poweroff" | "reboot") => void) | undefined;
+  /** What a clean_shutdown or clean_reboot asked for; what a guest does by itself follows the VM's actions_after_* instead. */
+  requested: "poweroff" | "reboot" | undefined;
+  resume: (() => void) | undefined;
+  paused: Promise<void> | undefined;
+}
+
+export class Domains {
+  private readonly domains = new Map<string, Domain>();
+  private readonly pool: () => Pool;
+  private nextId = 1;
+  private closed = false;
+
+  /** `pool` is asked when it is needed: the pool refers to its domains. */
+  constructor(pool: () => Pool) {
+    this.pool = pool;
+  }
+
+  /** Builds the domain of a halted VM on a host and lets its guest boot. What was attached is detached again when it fails or is cancelled. */
+  async start(ctx: Context, vm: string, host: string, paused: boolean): Promise<void> {
+    const { db, clock } = ctx;
+    const record = db.get("VM", vm);
+    if (!isNullRef(record.guest_metrics) && db.has("VM_guest_metrics", record.guest_metrics))
+      db.destroy("VM_guest_metrics", record.guest_metrics);
+    db.update("VM", vm, { guest_metrics: NULL_REF });
+    const vbds = inOrder(ctx, vm);
+    try {
+      for (const [index, vbd] of vbds.entries()) {
+        const refused = sharingError(db, vbd);
+        if (refused) throw refused;
+        if (!db.get("VBD", vbd).empty) await clock.sleep(ATTACH_DEVICE, ctx.signal);
+        attachVbd(db, vbd);
+        ctx.progress((0.6 * (index + 1)) / vbds.length);
+      }
+      await clock.sleep(BUILD_DOMAIN, ctx.signal);
+    } catch (error) {
+      for (const vbd of vbds) detachVbd(ctx, vbd);
+      throw error;
+    }
+    for (const vif of record.VIFs) db.update("VIF", vif, { currently_attached: true });
+    ctx.progress(0.9);
+    const domain: Domain = {
+      vm,
+      xenstore: this.tree(vm),
+      gone: new AbortController(),
+      guest: undefined,
+      request: undefined,
+      requested: undefined,
+      resume: undefined,
+      paused: undefined,
+    };
+    if (paused) this.hold(domain);
+    this.domains.set(vm, domain);
+    this.show(vm, host, paused ? "Paused" : "Running");
+    note(
+      ctx,
+      "VM_STARTED",
+      5,
+      vm,
+      `VM '${record.name_label}' started on host: ${db.get("host", host).name_label} (uuid: ${db.get("host", host).uuid})`,
+    );
+    void this.run(domain).catch((error: unknown) => this.say(domain, `the domain ended badly: ${String(error)}`));
+  }
+
+  pause(vm: string): void {
+    const domain = this.domains.get(vm);
+    if (domain) this.hold(domain);
+    this.pool().db.update("VM", vm, { power_state: "Paused" });
+  }
+
+  unpause(vm: string): void {
+    const domain = this.domains.get(vm);
+    this.pool().db.update("VM", vm, { power_state: "Running" });
+    domain?.resume?.();
+  }
+
+  /** Asks the guest to shut down or reboot, and waits until it has. */
+  async ask(ctx: Context, vm: string, kind: "poweroff" | "reboot"): Promise<void> {
+    const domain = this.domains.get(vm) ?? fail("VM_BAD_POWER_STATE", vm, "running", "halted");
+    if (!domain.request) {
+      await ctx.clock.sleep(ACKNOWLEDGE, ctx.signal);
+      if (!domain.request) fail("VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT", vm);
+    }
+    const { xenstore } = domain;
+    const done = () => !this.domains.has(vm) || (kind === "reboot" && domain.xenstore !== xenstore);
+    domain.requested = kind;
+    domain.request(kind);
+    const late = new AbortController();
+    const waited = ctx.clock.sleep(SHUTDOWN, AbortSignal.any([late.signal, ctx.signal])).then(
+      () => true,
+      () => false,
+    );
+    while (!done()) {
+      if (await Promise.race([waited.then(() => true), this.changed().then(() => false)])) {
+        if (ctx.signal.aborted) throw ctx.signal.reason;
+        if (!done()) fail("VM_SHUTDOWN_TIMEOUT", vm, "1200.");
+      }
+    }
+    late.abort();
+  }
+
+  /** The domain is gone at once, whatever its guest was doing. */
+  destroy(vm: string): void {
+    const domain = this.domains.get(vm);
+    this.domains.delete(vm);
+    domain?.gone.abort(new Error("the domain was destroyed"));
+    this.halted(vm);
+  }
+
+  /** hard_reboot: a new domain in place of the old one. */
+  async reset(ctx: Context, vm: string): Promise<void> {
+    const host = ctx.db.get("VM", vm).resident_on;
+    this.destroy(vm);
+    await this.start(ctx, vm, host, false);
+  }
+
+  /** Pushes keys of VM.xenstore_data into the running domain. */
+  pushXenstore(vm: string, data: Readonly<Record<string, string>>): void {
+    const domain = this.domains.get(vm);
+    if (!domain) return;
+    for (const path of domain.xenstore.list("vm-data")) if (!(path in data) && path !== "vm-data") domain.xenstore.remove(path);
+    for (const [path, value] of Object.entries(data)) if (shared(path)) domain.xenstore.put(path, value);
+  }
+
+  guest(vm: string): Guest | undefined {
+    return this.domains.get(vm)?.guest;
+  }
+
+  workDir(uuid: string): string {
+    return join(this.pool().workDir, "guests", uuid);
+  }
+
+  /** What belongs to a VM outside the database. */
+  forget(uuid: string): void {
+    rmSync(this.workDir(uuid), { recursive: true, force: true });
+  }
+
+  /** Ends all guests: the simulator stops. */
+  close(): void {
+    this.closed = true;
+    for (const domain of this.domains.values()) domain.gone.abort(new Error("the simulator is stopping"));
+    this.domains.clear();
+  }
+
+  private async run(domain: Domain): Promise<void> {
+    const { clock, db } = this.pool();
+    const { vm } = domain;
+    for (;;) {
+      await domain.paused;
+      await clock.sleep(METRICS_APPEAR, domain.gone.signal).catch(() => {});
+      if (domain.gone.signal.aborted) return;
+      db.update("VM", vm, { guest_metrics: db.create("VM_guest_metrics", { live: true, last_updated: date(clock.now()) }) });
+      this.publish(domain);
+      const outcome = await this.boot(domain);
+      if (domain.gone.signal.aborted || this.closed) return;
+      const record = db.get("VM", vm);
+      const wanted = outcome === "reboot" ? record.actions_after_reboot : record.actions_after_shutdown;
+      const again =
+        outcome === "reboot"
+          ? wanted === "restart" || domain.requested === "reboot"
+          : domain.requested === undefined && (wanted === "restart" || this.protectedByHa(vm));
+      domain.requested = undefined;
+      domain.request = undefined;
+      if (!again) {
+        this.domains.delete(vm);
+        this.halted(vm);
+        note(this.pool(), "VM_SHUTDOWN", 5, vm, `VM '${record.name_label}' shutdown`);
+        return;
+      }
+      await clock.sleep(BUILD_DOMAIN, domain.gone.signal).catch(() => {});
+      if (domain.gone.signal.aborted) return;
+      if (!isNullRef(record.guest_metrics)) db.destroy("VM_guest_metrics", record.guest_metrics);
+      db.update("VM", vm, { guest_metrics: NULL_REF });
+      domain.xenstore = this.tree(vm);
+      this.show(vm, record.resident_on, "Running");
+      note(this.pool(), "VM_REBOOTED", 5, vm, `VM '${record.name_label}' rebooted`);
+    }
+  }
+
+  private async boot(domain: Domain): Promise<"poweroff" | "reboot"> {
+    const { db, clock, storage } = this.pool();
+    const vm = db.get("VM", domain.vm);
+    const vbds = inOrder(this.pool(), domain.vm).map((ref) => db.get("VBD", ref));
+    const disks = vbds
+      .filter((vbd) => vbd.type === "Disk" && storage.has(db.find("VDI", vbd.VDI)?.uuid ?? ""))
+      .map((vbd) => ({
+        userdevice: vbd.userdevice,
+        disk: storage.open(db.get("VDI", vbd.VDI).uuid),
+        bootable: vbd.bootable,
+        readOnly: vbd.mode === "RO",
+      }));
+    const system = disks[0];
+    const workDir = this.workDir(vm.uuid);
+    mkdirSync(workDir, { recursive: true });
+    const { xenstore } = domain;
+    const host: GuestHost = {
+      vm: { uuid: vm.uuid, name: vm.name_label },
+      disks,
+      cds: vbds
+        .filter((vbd) => vbd.type === "CD" && !vbd.empty)
+        .map((vbd) => ({ userdevice: vbd.userdevice, name: db.find("VDI", vbd.VDI)?.name_label ?? "" })),
+      clock,
+      xenstore: {
+        write: (path, value) => xenstore.write(path, value),
+        read: (path) => xenstore.read(path),
+        list: (prefix) => xenstore.list(prefix),
+      },
+      onRequest: (handler) => {
+        domain.request = handler;
+      },
+      signal: domain.gone.signal,
+      workDir,
+      log: (line) => this.say(domain, line),
+    };
+    try {
+      domain.guest = system ? guestOf(system.disk) : undefined;
+      if (domain.guest) return await domain.guest.boot(host);
+      this.say(domain, system ? "nothing boots from the system disk" : "no disk to boot from");
+    } catch (error) {
+      if (!domain.gone.signal.aborted) this.say(domain, `the guest hangs: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    domain.guest = undefined;
+    return new Promise((resolve) => domain.gone.signal.addEventListener("abort", () => resolve("poweroff"), { once: true }));
+  }
+
+  /** HA takes a shutdown from inside for a failure and starts a protected VM again (pool.ha_reboot_vm_on_internal_shutdown). */
+  private protectedByHa(vm: string): boolean {
+    const { db } = this.pool();
+    const pool = db.all("pool")[0]?.[1];
+    const { ha_always_run, ha_restart_priority } = db.get("VM", vm);
+    return Boolean(pool?.ha_enabled && pool.ha_reboot_vm_on_internal_shutdown && ha_always_run && ha_restart_priority === "restart");
+  }
+
+  private show(vm: string, host: string, state: "Running" | "Paused"): void {
+    const { db, clock, endpoint } = this.pool();
+    const record = db.get("VM", vm);
+    for (const old of record.consoles) db.destroy("console", old);
+    const metrics = isNullRef(record.metrics) ? db.create("VM_metrics", {}) : record.metrics;
+    const now = date(clock.now());
+    db.update("VM_metrics", metrics, {
+      start_time: now,
+      last_updated: now,
+      memory_actual: record.memory_static_max,
+      VCPUs_number: record.VCPUs_at_startup,
+      hvm: true,
+      current_domain_type: "hvm",
+    });
+    const uuid = db.uuid();
+    const { tls, authority } = endpoint(host);
+    db.create("console", { VM: vm, protocol: "rfb", uuid, location: `${tls ? "https" : "http"}://${authority}/console?uuid=${uuid}` });
+    db.update("VM", vm, {
+      power_state: state,
+      domid: this.nextId++,
+      resident_on: host,
+      scheduled_to_be_resident_on: NULL_REF,
+      metrics,
+      memory_target: record.memory_static_max,
+    });
+  }
+
+  private halted(vm: string): void {
+    const pool = this.pool();
+    const { db, clock } = pool;
+    const record = db.find("VM", vm);
+    if (!record) return;
+    for (const vbd of record.VBDs) detachVbd(pool, vbd);
+    for (const vif of record.VIFs) db.update("VIF", vif, { currently_attached: false });
+    for (const old of record.consoles) db.destroy("console", old);
+    if (db.has("VM_metrics", record.metrics)) db.update("VM_metrics", record.metrics, { last_updated: date(clock.now()) });
+    if (db.has("VM_guest_metrics", record.guest_metrics)) db.update("VM_guest_metrics", record.guest_metrics, { live: false });
+    db.update("VM", vm, { power_state: "Halted", domid: -1, resident_on: NULL_REF, current_operations: record.current_operations });
+  }
+
+  /** A domain's tree at its start: only keys below vm-data/ and FIST/ of VM.xenstore_data get there, others are dropped without a word. */
+  private tree(vm: string): Xenstore {
+    let scheduled = false;
+    const store: Xenstore = new Xenstore(() => {
+      const domain = this.domains.get(vm);
+      if (scheduled || domain?.xenstore !== store) return;
+      scheduled = true;
+      queueMicrotask(() => {
+        scheduled = false;
+        if (this.domains.get(vm)?.xenstore === store) this.publish(domain);
+      });
+    });
+    for (const [path, value] of Object.entries(this.pool().db.get("VM", vm).xenstore_data)) if (shared(path)) store.put(path, value);
+    return store;
+  }
+
+  /** What xapi does when a watch fires: the tree replaces VM.xenstore_data, and the guest metrics follow it. */
+  private publish(domain: Domain): void {
+    const { db, clock } = this.pool();
+    const vm = db.find("VM", domain.vm);
+    if (!vm) return;
+    const data = xenstoreData(domain.xenstore);
+    if (Object.keys(data).length > 1 || Object.keys(vm.xenstore_data).length > 0) db.update("VM", domain.vm, { xenstore_data: data });
+    const before = db.find("VM_guest_metrics", vm.guest_metrics);
+    if (!before) return;
+    db.update("VM_guest_metrics", vm.guest_metrics, guestMetrics(domain.xenstore));
+    if (db.find("VM_guest_metrics", vm.guest_metrics) !== before)
+      db.update("VM_guest_metrics", vm.guest_metrics, { last_updated: date(clock.now()) });
+  }
+
+  private hold(domain: Domain): void {
+    domain.paused = new Promise((resolve) => {
+      domain.resume = resolve;
+      domain.gone.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  private changed(): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.pool().db.onChange(() => {
+        stop();
+        resolve();
+      });
+    });
+  }
+
+  private say(domain: Domain, line: string): void {
+    const uuid = this.pool().db.find("VM", domain.vm)?.uuid ?? "";
+    this.pool().guestLog.push({ vm: uuid, line });
+  }
+}
+
+const shared = (path: string) => path.startsWith("vm-data/") || path.startsWith("FIST/");
+
+/** The VBDs of a VM in the order of their positions. */
+function inOrder({ db }: Pick<Pool, "db">, vm: string): string[] {
+  return [...db.get("VM", vm).VBDs].sort((a, b) => Number(db.get("VBD", a).userdevice) - Number(db.get("VBD", b).userdevice));
+}
+
+/** A message of the pool's log, as xapi writes it itself. */
+export function note(pool: Pick<Pool, "db" | "clock">, name: string, priority: number, vm: string, body: string): void {
+  pool.db.create("message", { name, priority, cls: "VM", obj_uuid: pool.db.get("VM", vm).uuid, timestamp: date(pool.clock.now()), body });
+}
