@@ -27,7 +27,7 @@ export interface GuestHost {
   clock: Clock;
   /** Paths relative to the domain's: "vm-data/…", "data/…", "attr/…", "control/…", "drivers/0". */
   xenstore: { write(path: string, value: string): void; read(path: string): string | undefined; list(prefix: string): string[] };
-  /** clean_shutdown and clean_reboot; obeyed by guests with VM tools. */
+  /** clean_shutdown and clean_reboot: called once VM tools are at work, never by a guest without them. */
   onRequest(handler: (request: PowerOff) => void): void;
   /** Hard shutdown, or the VM is destroyed: the domain is gone. */
   signal: AbortSignal;

@@ -92,12 +92,17 @@ export class TestMachine {
   }
 
   /** Resolves when the guest's log holds a line with this text. */
-  async said(text: string): Promise<void> {
-    for (let turn = 0; turn < 20_000; turn++) {
-      if (this.lines.some((line) => line.includes(text))) return;
-      await new Promise((resolve) => setImmediate(resolve));
+  said(text: string): Promise<void> {
+    return this.until(() => this.lines.some((line) => line.includes(text)));
+  }
+
+  /** Resolves when something has come about that takes real time. */
+  async until(holds: () => boolean): Promise<void> {
+    for (const end = Date.now() + 20_000; Date.now() < end; ) {
+      if (holds()) return;
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    throw new Error(`the guest never said "${text}":\n${this.lines.join("\n")}`);
+    throw new Error(`it did not come about:\n${this.lines.join("\n")}`);
   }
 
   payload(): Uint8Array {

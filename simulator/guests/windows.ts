@@ -85,7 +85,16 @@ class Windows implements Host {
     try {
       return await this.#boot.ended;
     } finally {
+      this.#down();
+    }
+  }
+
+  #down(): void {
+    try {
       for (const harm of this.#system?.down() ?? []) this.#host.log(harm);
+    } catch (error) {
+      // The disk may be gone with the domain.
+      this.#host.log(`power-off: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 
@@ -96,9 +105,6 @@ class Windows implements Host {
     for (const character of `${host.vm.uuid} ${this.#system.boots} ${host.clock.now()}`)
       this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
     host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${this.#system.boots}`);
-    host.onRequest((request) => {
-      if (this.#talks) this.#boot.power(request, this.#descriptor.shutdownSeconds);
-    });
     this.#announce();
     const problem =
       this.#payload === undefined
@@ -254,6 +260,7 @@ class Windows implements Host {
     const tools = this.#system?.tools;
     if (tools === undefined) return;
     announceTools(this.#host, this.#descriptor, tools);
+    if (!this.#talks) this.#host.onRequest((request) => this.#boot.power(request, this.#descriptor.shutdownSeconds));
     this.#talks = true;
   }
 
