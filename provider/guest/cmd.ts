@@ -470,7 +470,9 @@ ${slmgr(KMS_COMMANDS.rearm, "rearm")}${slmgr(KMS_COMMANDS.show, "after")}:kms_re
 `;
 
 const kmsStops = (manual: boolean): string => {
-  const end = manual ? "call :answer blocked\npause\nexit /b 1" : "call :answer blocked\ngoto off";
+  const end = manual
+    ? "call :answer blocked\npause\nexit /b 1"
+    : 'call :settle\nif not "%busy%"=="" goto left\ncall :answer blocked\ngoto off';
   return `
 :kms_unread
 set blocked= kms
