@@ -1,6 +1,7 @@
 // The generated cmd scripts as text: what they say (snapshots, to be read in a review) and the rules of the dialect that both Windows and Wine carry out.
 import { describe, expect, it } from "vitest";
-import { cmdSet, windowsSecret } from "./cmd.ts";
+import { cmdSet } from "./cmd.ts";
+import { windowsSecret } from "./cmdSteps.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
 import { generateScripts } from "./scripts.ts";
 

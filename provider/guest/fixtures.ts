@@ -2,9 +2,9 @@
 // `documentation`: composed from learn.microsoft.com (sc query, tasklist /fo csv, slmgr) and from the layouts in reg.exe's own help; `code`: from the string tables
 // or sources named beside them; `wine`: printed by Wine 8.0, kept where it differs, so that a foreign form is never read as clean.
 import { factsOf } from "./checks.ts";
+import type { GuestReport, PayloadReport } from "./evidence.ts";
 import type { GuestOs, Raw } from "./fact.ts";
 import type { Order } from "./order.ts";
-import type { GuestReport, PayloadReport } from "./payload.ts";
 
 const crlf = (...lines: string[]): string => `${lines.join("\r\n")}\r\n`;
 export const said = (out: string, rc = 0, err = ""): Raw => ({ out, err, rc });

@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { decode, parseReport } from "./evidence.ts";
 import { FatVolume } from "./fat.ts";
 import { buildOrder, type StepInput } from "./order.ts";
-import { decode, parseReport, payloadFileProblem, readPayload, writePayload } from "./payload.ts";
+import { payloadFileProblem, readPayload, writePayload } from "./payload.ts";
 import { judgeFinalize, judgePackage } from "./verdict.ts";
 
 const tools = ["mcopy", "mdir", "mlabel", "fsck.vfat"].filter(

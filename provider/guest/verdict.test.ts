@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { PayloadReport, RoundReport, StepReport } from "./evidence.ts";
 import type { Raw } from "./fact.ts";
 import * as fixture from "./fixtures.ts";
 import { quietPayload, said } from "./fixtures.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
-import type { PayloadReport, RoundReport, StepReport } from "./payload.ts";
-import { judgeFinalize, judgePackage, reportText, verdict } from "./verdict.ts";
+import { judgeFinalize, judgePackage } from "./verdict.ts";
+import { reportText, verdict } from "./verdictReport.ts";
 
 const finalize = (more: Partial<Parameters<typeof buildOrder>[0]> = {}): Order =>
   buildOrder({ order: "finalize", os: "windows", layer: "plat", version: "2.3", kms: true, ...more });

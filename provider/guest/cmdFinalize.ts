@@ -1,0 +1,188 @@
+// Finalizing in a Windows guest: two samples, bounded fixes, the rearm as the last act, a last sample, the report, the power.
+import { begin, cmdEcho, endings, gather, header, label, pause } from "./cmd.ts";
+import { KMS_COMMANDS, KMS_TEXTS } from "./facts/kms.ts";
+import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
+import type { Order } from "./order.ts";
+
+const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", reboot: "want_reboot" } as const;
+
+export function finalizeScript(order: Order, promptOf: (check: string) => string): string {
+  const facts = order.facts.map((fact) =>
+    gather(
+      fact,
+      "",
+      order.accept.includes(fact.id) ? [] : ["set quiet=no", `set ${FIX_VARIABLES[fact.fix]}=yes`, `set blocked=%blocked% ${fact.id}`],
+    ),
+  );
+  const manual = order.mode === "manual";
+  return `${header(order, "looks twice whether anything is pending, mends what the order allows, reports, and powers off.")}${begin}set kms=no
+set ngen_runs=0
+set waited=0
+if not exist out\\facts mkdir out\\facts
+${order.kms.rearm ? kmsBefore(manual) : ""}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
+if exist out\\attempt for /f %%a in (out\\attempt) do set attempt=%%a
+set /a attempt=attempt+0
+:again
+if exist out\\facts\\a call :keep a
+if exist out\\facts\\b call :keep b
+set /a attempt=attempt+1
+>out\\attempt echo %attempt%
+set r=a
+call :round
+set first=%quiet%
+${order.sampleGapSeconds > 0 ? pause(order.sampleGapSeconds) : "rem no gap"}
+set r=b
+call :round
+set round=b
+if "%quiet%%first%"=="yesyes" goto quiet
+rem It came to rest between the samples: both have to be quiet.
+if "%quiet%"=="yes" set want_wait=yes
+${manual ? 'if "%quiet%"=="yes" goto again\ngoto stop' : mend(order)}
+
+:quiet
+${order.kms.rearm ? kmsRearm : ""}rem Once more, as the last look before the power goes.
+set r=c
+set round=c
+call :round
+if "%quiet%"=="no" goto stop
+call :answer ready
+echo xenlayer: ready
+goto off
+
+:stop
+echo.
+echo This machine is not ready to be finalized:
+${[...new Map(order.facts.filter((fact) => !order.accept.includes(fact.id)).map((fact) => [fact.check, promptOf(fact.check)])).entries()]
+  .map(([check, prompt]) => stopLine(order, check, prompt))
+  .join("\n")}
+echo Open:%blocked% (the answers are in %XENLAYER_HOME%\\out\\facts\\%r%)
+${
+  manual
+    ? `call :answer blocked
+pause
+exit /b 1`
+    : `call :settle
+if not "%busy%"=="" goto left
+call :answer blocked
+goto off`
+}
+
+rem The first attempts and the last one tell the story.
+:keep
+if %attempt% gtr 8 rd /s /q out\\facts\\%1
+if %attempt% leq 8 move out\\facts\\%1 out\\facts\\%attempt%-%1 >nul
+exit /b 0
+
+:round
+set quiet=yes
+set blocked=
+set want_none=no
+set want_wait=no
+set want_ngen=no
+set want_reboot=no
+if not exist out\\facts\\%r% mkdir out\\facts\\%r%
+echo xenlayer: facts %r%
+${facts.join("\n")}
+exit /b 0
+${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${order.kms.rearm ? kmsStops(manual) : ""}${endings(order, "finalize")}`;
+}
+
+const stopLine = (order: Order, check: string, prompt: string): string => {
+  const ids = order.facts.filter((fact) => fact.check === check).map((fact) => fact.id);
+  const lines = ids.map((id) => `if not "%q_${label(id)}%"=="yes" goto tell_${check}`);
+  return [...lines, `goto told_${check}`, `:tell_${check}`, cmdEcho(prompt), `:told_${check}`].join("\n");
+};
+
+function mend(order: Order): string {
+  const poll = Math.max(1, Math.ceil(order.wait.pollSeconds));
+  return `if "%want_none%"=="yes" goto stop
+set limit=${Math.ceil(order.fixes.msiWaitSeconds)}
+if "%want_ngen%"=="yes" set limit=${Math.ceil(order.fixes.ngenWaitSeconds)}
+${order.fixes.ngen === "wait" ? "" : 'if "%want_wait%"=="no" if "%want_ngen%"=="yes" if %ngen_runs% lss 2 goto mend_ngen\n'}if "%want_wait%%want_ngen%"=="nono" goto mend_reboot
+if %waited% geq %limit% goto stop
+${pause(poll)}
+set /a waited=waited+${poll}
+goto again
+${order.fixes.ngen === "wait" ? "" : ":mend_ngen\ncall :ngen\ngoto again\n"}:mend_reboot
+set reboots=0
+if exist out\\reboots for /f %%b in (out\\reboots) do set reboots=%%b
+set /a reboots=reboots+1
+if %reboots% gtr ${order.fixes.rebootMax} goto stop
+call :settle
+if not "%busy%"=="" goto left
+>out\\reboots echo %reboots%
+>>out\\fixes.txt echo %attempt% reboot rc=0
+goto restart`;
+}
+
+/** In the foreground, each framework directory by itself; what they print may be megabytes and their exit codes say little: "compilation failed" is no failure. */
+function ngenFix(order: Order): string {
+  const runs = NGEN_FRAMEWORKS.map(({ id, directory }) => {
+    const run = (arguments_: string, redirect: string): string =>
+      `"${ngenPath(directory)}" ${arguments_} ${redirect}out\\ngen-${id}.log 2>&1 <nul`;
+    return `if not exist "${ngenPath(directory)}" goto ngen_next_${label(id)}
+echo xenlayer: fix ngen ${id}
+${run("executeQueuedItems", ">")}
+${order.fixes.ngen === "update-force" ? `${run("update /force", ">>")}\n` : ""}set rc=%errorlevel%
+>>out\\fixes.txt echo %attempt% ngen-${id} rc=%rc%
+:ngen_next_${label(id)}`;
+  });
+  return `
+:ngen
+set /a ngen_runs=ngen_runs+1
+${runs.join("\n")}
+exit /b 0
+`;
+}
+
+const slmgr = (command: string, name: string): string => `${command} >out\\kms\\${name}.out 2>out\\kms\\${name}.err <nul
+set rc=%errorlevel%
+>out\\kms\\${name}.rc echo %rc%
+`;
+
+// Before anything else: at a remaining count of 0 nothing is begun. A rearm of an earlier boot is spent by this boot, so it is not repeated blindly.
+// By hand it is ("rearm KMS yet again just before you shutdown"); within one boot, once is enough in any case.
+const kmsBefore = (manual: boolean): string => `if not exist out\\kms mkdir out\\kms
+set kms_boot=none
+if exist out\\kms\\started for /f %%k in (out\\kms\\started) do set kms_boot=%%k
+if "%kms_boot%"=="%id%" goto kms_checked
+${manual ? "" : 'if not "%kms_boot%"=="none" goto kms_spent\n'}${slmgr(KMS_COMMANDS.show, "before")}if not "%rc%"=="0" goto kms_unread
+find "${KMS_TEXTS.answered}" out\\kms\\before.out >nul
+if not "%errorlevel%"=="0" goto kms_unread
+find "${KMS_TEXTS.client}" out\\kms\\before.out >nul
+if "%errorlevel%"=="1" goto kms_checked
+find "${KMS_TEXTS.count}" out\\kms\\before.out >nul
+if not "%errorlevel%"=="0" goto kms_unread
+find "${KMS_TEXTS.none}" out\\kms\\before.out >nul
+if not "%errorlevel%"=="1" goto kms_none
+find "${KMS_TEXTS.notApplicable}" out\\kms\\before.out >nul
+if not "%errorlevel%"=="1" goto kms_unread
+set kms=yes
+:kms_checked
+`;
+
+const kmsRearm = `if "%kms%"=="no" goto kms_rearmed
+>out\\kms\\started echo %id%
+echo xenlayer: rearming KMS
+${slmgr(KMS_COMMANDS.rearm, "rearm")}${slmgr(KMS_COMMANDS.show, "after")}:kms_rearmed
+`;
+
+const kmsStops = (manual: boolean): string => {
+  const end = manual
+    ? "call :answer blocked\npause\nexit /b 1"
+    : 'call :settle\nif not "%busy%"=="" goto left\ncall :answer blocked\ngoto off';
+  return `
+:kms_unread
+set blocked= kms
+echo KMS: the remaining rearm count can't be read from slmgr /dlv, see out\\kms\\before.out
+${end}
+:kms_none
+set blocked= kms
+echo KMS: the remaining rearm count is 0, so this machine can't be rearmed.
+${end}
+:kms_spent
+set blocked= kms
+echo KMS: this order has rearmed the machine before; finalize it anew.
+${end}
+`;
+};
