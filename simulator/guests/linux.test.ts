@@ -175,8 +175,10 @@ poweroff`),
   it("carries out the provider's own orders: steps with a restart, a secret, a failure, and a finalize", async () => {
     const machine = linux({ tools: { version: "8.4.0" } });
     const install = [
-      step("first", 'mkdir -p /opt; cp "$XENLAYER_FILES/tool" /opt/tool; exit 3010'),
-      step("second", 'test -e /opt/tool || exit 5; echo "secret has ${#TOKEN} characters"', { secretEnv: { TOKEN: "hunter2" } }),
+      step("first", 'mkdir -p /opt; cp "$XENLAYER_FILES/tool" /opt/tool; exit 194'),
+      step("second", 'test -e /opt/tool || exit 5; printf "secret has %s characters" "$(printf %s "$TOKEN" | wc -c)"', {
+        secretEnv: { TOKEN: "hunter2" },
+      }),
     ];
     const order = buildOrder(request({ install }));
     machine.insert(
@@ -191,7 +193,7 @@ poweroff`),
     expect(packaged).toMatchObject({
       state: "ready",
       boots: 2,
-      steps: [{ exitCode: 3010 }, { exitCode: 0, logTail: "secret has 7 characters" }],
+      steps: [{ exitCode: 194 }, { exitCode: 0, logTail: "secret has 7 characters" }],
     });
     expect(machine.file("opt/tool")).toBe("tool 1\n");
     expect(machine.payloadFile("xenlayer/secret/02.sh")).toBeUndefined();

@@ -20,7 +20,7 @@ import {
 import { join } from "node:path";
 import { FatVolume } from "../storage/fat.ts";
 import { DESCRIPTOR_PATH, type LinuxDescriptor } from "./descriptor.ts";
-import { COVERED, GUEST_FOLDER, guestCommands } from "./linux/commands.ts";
+import { coveredPrograms, GUEST_FOLDER, guestCommands } from "./linux/commands.ts";
 import { Tree } from "./linux/tree.ts";
 import { Boot, bootstrapProblem, type Guest, type GuestHost, type Payload, type PowerOff, payloadOf } from "./machine.ts";
 import { Sandbox, sandboxProblem } from "./sandbox.ts";
@@ -140,7 +140,7 @@ class Linux {
         ],
         mostBytes: Math.max(...disks.map(({ disk }) => disk.size)),
         bootId: this.#folder.bootId,
-        covers: COVERED.map(({ name, path }) => ({ host: join(this.#folder.commands, name), guest: path })),
+        covers: coveredPrograms().map(([path, name]) => ({ host: join(this.#folder.commands, name), guest: path })),
       },
       this.#descriptor.hostName,
     );

@@ -108,7 +108,7 @@ export class Sandbox {
       ...(existsSync("/proc/sysrq-trigger") ? ["--ro-bind", "/dev/null", "/proc/sysrq-trigger"] : []),
       ...["--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"],
       ...shared.flatMap(({ host, guest }) => ["--bind", host, guest]),
-      ...covers.flatMap(({ host, guest }) => (existsSync(guest) ? ["--ro-bind", host, guest] : [])),
+      ...covers.flatMap(({ host, guest }) => ["--ro-bind", host, guest]),
       ...[
         "--setenv",
         "PATH",

@@ -1,6 +1,8 @@
 // The few commands that a linux guest has of its own, first on its PATH: what would touch the machine goes to the simulator through a spool folder.
 // They are sh scripts. Each puts a request there under a name of its own, complete at once by a rename; those that wait read a FIFO beside it.
 
+import { existsSync, realpathSync } from "node:fs";
+
 /** Where it is mounted in the guest. */
 export const GUEST_FOLDER = "/run/xapisim";
 
@@ -69,7 +71,13 @@ for argument; do
   esac
 done
 ${power("$how")}`,
-  systemctl: `case $1 in
+  // On a merged system /usr/sbin/reboot and its like are links to it: it goes by its name.
+  systemctl: `case \${0##*/} in
+  reboot) exec /sbin/reboot ;;
+  poweroff | halt) exec /sbin/poweroff ;;
+  shutdown) exec /sbin/shutdown "$@" ;;
+esac
+case $1 in
   reboot) exec reboot ;;
   poweroff | halt) exec poweroff ;;
 esac
@@ -89,5 +97,16 @@ export function guestCommands(tools: boolean): Record<string, string> {
   return Object.fromEntries(Object.entries(all).map(([name, text]) => [name, `#!/bin/sh\n${text}\n`]));
 }
 
-/** Programs of the host's /usr under the same names, which a script may call by their paths. */
-export const COVERED = ["reboot", "poweroff", "halt", "shutdown"].map((name) => ({ name, path: `/usr/sbin/${name}` }));
+/** Programs of the host's /usr that these commands are laid over, for scripts that call them by their paths: [the host's file, our command]. */
+export function coveredPrograms(): [string, string][] {
+  const covered = new Map<string, string>();
+  for (const name of ["reboot", "poweroff", "halt", "shutdown"]) {
+    for (const path of [`/usr/sbin/${name}`, `/usr/bin/${name}`]) {
+      if (!existsSync(path)) continue;
+      const real = realpathSync(path);
+      const file = real.split("/").at(-1) ?? name;
+      if (real.startsWith("/usr/")) covered.set(real, file in COMMANDS ? file : name);
+    }
+  }
+  return [...covered];
+}
