@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { isIPv6 } from "node:net";
 import { Xapi as XenApi } from "xen-api";
 import { XapiError } from "../errors.ts";
-import { Events } from "./events.ts";
+import { Events, type XapiEvent } from "./events.ts";
 import { type ClassName, column, parseRecord, type Rec, schemas } from "./records.ts";
 import { type Login, realSleep, Session, type Sleep } from "./session.ts";
 import { parseResult, type TaskTimes, taskResult } from "./tasks.ts";
@@ -68,8 +68,11 @@ export interface Xapi {
   destroy(cls: ClassName, ref: string): Promise<void>;
   /** Who we are on this pool, and what the role allows (`rbac_permissions`; empty for a local superuser, who may do all). */
   session(): Promise<Rec<"session">>;
-  /** Calls `wake` when a target changes: `VM/OpaqueRef:…`, or a class. What changes after `ready` is never missed. */
-  watch(targets: string[], wake: () => void): { ready: Promise<void>; close(): void };
+  /**
+   * Calls `wake` when a target changes: `VM/OpaqueRef:…`, or a class. What changes after `ready` is never missed. The events of the batch come with it
+   * (with the objects as they are now), or undefined where something may have been missed.
+   */
+  watch(targets: string[], wake: (events?: readonly XapiEvent[]) => void): { ready: Promise<void>; close(): void };
   /** Writes a disk; done when XAPI says that it is. */
   put(vdi: string, body: Body, options?: TaskOptions): Promise<void>;
   /** Reads a disk; the iteration fails at its end when anything was missing. Leaving it early ends the transfer. */
@@ -327,7 +330,7 @@ class PoolXapi implements Xapi {
     }
   }
 
-  watch(targets: string[], wake: () => void): { ready: Promise<void>; close(): void } {
+  watch(targets: string[], wake: (events?: readonly XapiEvent[]) => void): { ready: Promise<void>; close(): void } {
     return this.#shared.events.subscribe(targets, wake);
   }
 

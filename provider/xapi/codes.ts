@@ -99,7 +99,12 @@ const table: Record<string, Code> = {
   SR_BACKEND_FAILURE_47: { means: "the storage repository is not available", hint: "check that it is attached (XenCenter: repair the SR)" },
   SR_BACKEND_FAILURE_79: { means: "the storage refuses this disk size", hint: "VHD disks have 2 MiB to 2040 GiB" },
   SR_BACKEND_FAILURE_109: { means: "the disk's chain of clones is too long", hint: "let the storage coalesce it, or make a full copy" },
-  VDI_IO_ERROR: { means: "the storage could not write or read the disk", hint: "is the image larger than the disk, or the storage full?" },
+  VDI_IO_ERROR: {
+    means: "the storage could not write or read the disk",
+    hint: "is the image larger than the disk, or the storage full?",
+    // Also what XAPI makes of an upload whose connection broke.
+    retry: { tries: 2, delayMs: 5 * SECOND, only: /^PUT / },
+  },
   VDI_READONLY: { means: "the disk is read-only" },
   VDI_TOO_LARGE: { means: "the disk is too large for this format" },
   VM_BAD_POWER_STATE: { means: "the machine is in another power state than this needs" },
