@@ -1,3 +1,5 @@
+import { on } from "node:events";
+import { watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -24,7 +26,7 @@ const tiny = defineResource(undefined, {
     password: z.string().optional().meta({ secret: true }),
     connector: z.strictObject({ address: z.string(), password: z.string().meta({ secret: true }).optional() }).optional(),
     steps: z.array(z.strictObject({ name: z.string(), secretEnv: z.record(z.string(), z.string()).optional().meta({ secret: true }) })).default([]),
-    fail: z.enum(["no", "init", "conflict", "bug"]).default("no"),
+    fail: z.enum(["no", "init", "conflict", "bug", "wait"]).default("no"),
   }),
   outputs: z.object({
     token: z.string().meta({ secret: true }),
@@ -42,6 +44,13 @@ const tiny = defineResource(undefined, {
     told("create", ctx, { inputs });
     for (const n of [1, 2, 3]) ctx.report("[" + n + "/3] making " + inputs.label);
     ctx.warn("made with care");
+    if (inputs.fail === "wait") {
+      // Nothing else keeps this process alive or ends it but its engine.
+      process.on("exit", () => told("exit", ctx, { pid: process.pid }));
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve, { once: true }));
+      told("aborted", ctx, { reason: ctx.signal.reason.message });
+      throw ctx.signal.reason;
+    }
     if (inputs.fail === "conflict") throw new ConflictError("it is somebody else's", { hint: "ask them" });
     if (inputs.fail === "bug") throw new TypeError("nobody thought of this");
     if (inputs.fail === "init") throw new InitFailedError("7", { ...made(inputs), ready: undefined }, new Error("the guest never came up"));
@@ -339,3 +348,33 @@ describe("what goes wrong", () => {
     ]);
   });
 });
+
+describe("a provider whose engine was killed", () => {
+  it("notices, stops its work and ends", async () => {
+    await using program = await Program.make({ module: "esm", stub: stub(), program: plainOne('label: "a", fail: "wait"'), env: fast });
+    const heard = async (method: string) => {
+      for await (const _ of changes(program.dir)) {
+        const call = (await calls(program).catch(() => [])).find((candidate) => candidate.method === method);
+        if (call !== undefined) return call;
+      }
+      throw new Error("unreachable: a folder is watched until the test ends");
+    };
+    const pulumi = program.start();
+    await heard("create");
+    pulumi.kill("SIGKILL");
+    expect((await heard("aborted")).values.reason).toBe("cancelled while working for Pulumi: its engine is gone");
+    await heard("exit");
+  });
+});
+
+/** Once at the start, then at every change in the folder. */
+async function* changes(dir: string): AsyncGenerator<void> {
+  const watcher = watch(dir);
+  try {
+    const seen = on(watcher, "change");
+    yield;
+    for await (const _ of seen) yield;
+  } finally {
+    watcher.close();
+  }
+}

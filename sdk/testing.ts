@@ -1,6 +1,6 @@
 // Pulumi programs in folders of their own, run by the real engine with a state of their own: for tests.
 // What the program imports as `pulumi-xenlayer` is this checkout's compiled package, or a stand-in that a test gives.
-import { type ExecFileException, execFile } from "node:child_process";
+import { type ChildProcess, type ExecFileException, execFile, spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -134,15 +134,29 @@ export class Program implements AsyncDisposable {
     await rm(this.dir, { recursive: true, force: true });
   }
 
-  #execute(args: readonly string[]): Promise<{ code: number; output: string }> {
-    // .ci/env decides about Pulumi's variables, so these come after it.
+  /** `pulumi up`, left to itself. */
+  start(): ChildProcess {
+    const [command, ...args] = this.#command(["up", "--skip-preview", "--yes", "--non-interactive"]);
+    return spawn(command, args, { cwd: this.dir, env: this.#env, stdio: "ignore" });
+  }
+
+  // .ci/env decides about Pulumi's variables, so these come after it.
+  #command(args: readonly string[]): [string, ...string[]] {
     const variables = [`PULUMI_BACKEND_URL=file://${join(this.dir, "state")}`, "PULUMI_DEBUG_COMMANDS=true"];
-    const env = { ...process.env, ...this.#options.env };
+    return [join(checkout, ".ci", "env"), "env", ...variables, "pulumi", ...args];
+  }
+
+  get #env(): NodeJS.ProcessEnv {
+    return { ...process.env, ...this.#options.env };
+  }
+
+  #execute(args: readonly string[]): Promise<{ code: number; output: string }> {
+    const [command, ...rest] = this.#command(args);
     return new Promise((resolve) => {
       execFile(
-        join(checkout, ".ci", "env"),
-        ["env", ...variables, "pulumi", ...args],
-        { cwd: this.dir, env, maxBuffer: 64 * 2 ** 20 },
+        command,
+        rest,
+        { cwd: this.dir, env: this.#env, maxBuffer: 64 * 2 ** 20 },
         (error: ExecFileException | null, stdout, stderr) =>
           resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : 1, output: stdout + stderr }),
       );
