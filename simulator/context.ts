@@ -50,6 +50,8 @@ export type Messages = Readonly<Record<string, (ctx: Context, ...params: never[]
 /**
  * A handler of HTTP requests other than RPC (transfers.ts). The server has already checked session and role, and found the task (`task_id`, else one of its own):
  * what the handler answers becomes the task's result (a string as XML-RPC `<value>`, undefined as ""), what it throws becomes the task's failure. A reply that
- * has not begun by then is sent by the server: 500 with the error as text. `ctx.signal` also aborts when the client is gone.
+ * has not begun by then is sent by the server: 500 with the error as text. FORWARDED leaves a task that the client gave as it is: another host goes on with it. `ctx.signal` also aborts when the client is gone.
  */
-export type HttpHandler = (request: HttpRequest, reply: HttpReply, ctx: Context) => Promise<string | undefined>;
+export type HttpHandler = (request: HttpRequest, reply: HttpReply, ctx: Context) => Promise<string | typeof FORWARDED | undefined>;
+
+export const FORWARDED = Symbol("forwarded");

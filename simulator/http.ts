@@ -3,7 +3,6 @@
  * used because XAPI's transfers need what it can't do: a reply that is sent before the body is read, a PUT of HTTP/1.0 without a length that ends with the socket,
  * a second reply written into the stream, and CONNECT.
  */
-import { once } from "node:events";
 import type { Duplex } from "node:stream";
 
 /** xapi-consts/constants.ml: the request line and all headers together. */
@@ -253,7 +252,15 @@ class Reply implements HttpReply {
     if (this.socket.destroyed) throw new Error("the client closed the connection");
     this.written += data.length;
     if (this.socket.write(data)) return;
-    await Promise.race([once(this.socket, "drain"), once(this.socket, "close")]);
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        this.socket.off("drain", done);
+        this.socket.off("close", done);
+        resolve();
+      };
+      this.socket.on("drain", done);
+      this.socket.on("close", done);
+    });
     if (this.socket.destroyed) throw new Error("the client closed the connection");
   }
 

@@ -38,6 +38,7 @@ import { Server } from "./server.ts";
 import { Sessions } from "./sessions.ts";
 import { keepSaved, loadState } from "./state.ts";
 import { type Disk, DiskStore } from "./storage/disk.ts";
+import { FatVolume } from "./storage/fat.ts";
 import { Tasks } from "./tasks.ts";
 import { testCertificate, testKey } from "./testCertificate.ts";
 import { transfers } from "./transfers.ts";
@@ -106,6 +107,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   mkdirSync(workDir, { recursive: true });
   const db = new Database({ seed: options.seed ?? 0 });
   const clock = makeClock(options);
+  await FatVolume.ready();
   const storage = new DiskStore(join(workDir, "disks"));
   const sessions = new Sessions(db);
   const authorities = new Map<string, string>();

@@ -5,7 +5,7 @@
 import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import tls from "node:tls";
-import type { HttpHandler, Pool } from "./context.ts";
+import { FORWARDED, type HttpHandler, type Pool } from "./context.ts";
 import { BrokenReply, type Dispatcher } from "./dispatch.ts";
 import { asXapiError, XapiError } from "./errors.ts";
 import type { FaultRule } from "./faults.ts";
@@ -188,7 +188,11 @@ export class Server {
       if (rule?.code !== undefined && rule.when !== "after") throw faultError(rule);
       const result = await action.handle(cutRequest(request, rule, reply), cutReply(reply, rule), ctx);
       if (rule?.code !== undefined) throw faultError(rule);
-      if (task) pool.tasks.complete(task, result === undefined ? "" : `<value>${escapeXml(result)}</value>`);
+      if (result === FORWARDED && task === given) {
+        log();
+        return reply.close();
+      }
+      if (task) pool.tasks.complete(task, typeof result !== "string" ? "" : `<value>${escapeXml(result)}</value>`);
       log();
     } catch (error) {
       if (task) pool.tasks.fail(task, error);

@@ -4,7 +4,7 @@
  * Credentials, role and task are the server's (server.ts).
  */
 import { VDI } from "./classes/VDI.ts";
-import type { Context } from "./context.ts";
+import { type Context, FORWARDED } from "./context.ts";
 import { accountSpace, attachToDom0, NoSpace } from "./dom0.ts";
 import { fail, XapiError } from "./errors.ts";
 import type { HttpReply, HttpRequest } from "./http.ts";
@@ -29,7 +29,7 @@ export const transfers: Readonly<Record<string, Action>> = {
   "GET /export_raw_vdi": { role: "vm-admin", label: "Exporting raw VDI", handle: exportRawVdi },
 };
 
-async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context): Promise<string | undefined> {
+async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context): Promise<string | typeof FORWARDED | undefined> {
   const given = parameter(request, "vdi");
   const sr = parameter(request, "sr_id") ?? parameter(request, "sr_uuid");
   if (given === undefined && sr === undefined) {
@@ -42,7 +42,7 @@ async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context
   const vdi = given === undefined ? undefined : ctx.db.resolve("VDI", given);
   const reachable = vdi === undefined ? ctx.db.resolve("SR", sr ?? "") : ctx.db.get("VDI", vdi).SR;
   if (redirected(request, reply, ctx, reachable)) {
-    return undefined;
+    return FORWARDED;
   }
   assertFormat(format, reply);
   const chunked = parameter(request, "chunked") !== undefined;
@@ -77,11 +77,11 @@ async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context
   return target;
 }
 
-async function exportRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context): Promise<string | undefined> {
+async function exportRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context): Promise<string | typeof FORWARDED | undefined> {
   const vdi = ctx.db.resolve("VDI", parameter(request, "vdi") ?? fail("VDI_MISSING"));
   const { SR, uuid, virtual_size } = ctx.db.get("VDI", vdi);
   if (redirected(request, reply, ctx, SR)) {
-    return undefined;
+    return FORWARDED;
   }
   const format = (parameter(request, "format") ?? "raw").toLowerCase();
   assertFormat(format, reply);
