@@ -29,6 +29,10 @@ const baseSchema = z.looseObject({
   name: z.string(),
   vdi: z.string(),
   depth: z.number().optional(),
+  /** Handed down from the OS layer. */
+  os: z.enum(["windows", "linux"]).optional(),
+  account: z.string().optional(),
+  hardware: z.record(z.string(), z.string()).optional(),
 });
 export type Base = z.output<typeof baseSchema>;
 
@@ -53,6 +57,14 @@ const machineSchema = z.looseObject({
   steps: z.array(stepResult),
   toolsVersion: z.string().optional(),
   ipAddresses: z.array(z.string()).optional(),
+  vm: z.string().optional(),
+  payload: z.string().optional(),
+  /** An earlier run began with it. */
+  resumed: z.boolean().optional(),
+  /** It was deleted while its disk carried some of the steps. */
+  removed: z.boolean().optional(),
+  /** Facts that are noisy and harmless, found by earlier finalize boots. */
+  accept: z.array(z.string()).optional(),
 });
 export type Machine = z.output<typeof machineSchema>;
 
@@ -61,6 +73,10 @@ const sealedSchema = z.looseObject({
   evidence: z.string().optional(),
   deltaGiB: z.number().optional(),
   report: z.record(z.string(), z.unknown()).optional(),
+  /** What it was sealed with. */
+  settings: z.record(z.string(), z.string()).optional(),
+  policies: z.record(z.string(), z.string()).optional(),
+  accept: z.array(z.string()).optional(),
   virtualSize: z.number(),
   physicalUtilisation: z.number().optional(),
 });
@@ -90,7 +106,9 @@ export const entrySchema = z.looseObject({
   machine: machineSchema.optional(),
   sealed: sealedSchema.optional(),
   lease: leaseSchema.optional(),
-  /** OS layers: facts that packaging machines are compared with. */
+  /** An earlier build of this version that is still to be taken away. */
+  stale: z.looseObject({ build: z.string(), machine: machineSchema.optional() }).optional(),
+  /** OS layers: facts that packaging machines are compared with; handed down through bases. */
   hardware: z.record(z.string(), z.string()).optional(),
   /** Links in the copy-on-write chain below this version's disk, counted from the last full copy. */
   depth: z.number().optional(),

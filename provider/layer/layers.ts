@@ -13,7 +13,8 @@ import { demandOwner } from "./open.ts";
 import { LayerRecord, randomId, recordDescription, recordName } from "./record.ts";
 
 /** The layer of this name; one of another connector is a conflict that is named. */
-export async function findLayer(xapi: Xapi,
+export async function findLayer(
+  xapi: Xapi,
   connector: Known<Connector> & ConnectorCredentials,
   name: string,
 ): Promise<LayerRecord | undefined> {

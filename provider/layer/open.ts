@@ -102,6 +102,9 @@ export function baseOf(record: LayerRecord, name: string, entry: Entry): Base {
     name: `${record.meta.name}/${name}`,
     vdi: entry.vdi,
     depth: entry.depth ?? 0,
+    os: record.meta.os ?? entry.base?.os,
+    account: record.meta.account ?? entry.base?.account,
+    hardware: entry.hardware ?? entry.base?.hardware,
   };
 }
 

@@ -1,0 +1,184 @@
+// One order carried out by a guest: the payload disk is written while the machine is halted, the machine boots, and when it has powered itself off the
+// disk is read back. Promises: nothing a guest says while it runs is believed, it only shows as progress; a machine that was already at it
+// (a run was killed) is waited for, not restarted; a guest whose bootstrap is never heard is an error within minutes.
+import { CancelledError, duration, GuestError, ProviderError } from "./errors.ts";
+import type { Order } from "./guest/order.ts";
+import { type PayloadContent, type PayloadReport, readPayload, writePayload } from "./guest/payload.ts";
+import type { Context } from "./resource.ts";
+import { until, type Verdict } from "./wait.ts";
+import type { Xapi } from "./xapi/client.ts";
+import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
+
+const MINUTE = 60_000;
+const PROGRESS_KEY = "vm-data/xenlayer/progress";
+/** Far above any payload that is written here; a larger disk is not read back. */
+const MAX_PAYLOAD = 8 * 2 ** 30;
+
+export interface GuestRun {
+  xapi: Xapi;
+  vm: string;
+  vmName: string;
+  payload: string;
+  nonce: string;
+  /** Names the wait in errors. */
+  doing: string;
+  /** Manual mode: nobody is heard before the engineer is done, and this is shown meanwhile. */
+  manual?: string | undefined;
+  bootMinutes: number;
+  totalMinutes: number;
+}
+
+export interface GuestSeen {
+  ipAddresses: string[];
+  toolsVersion: string;
+}
+
+/** `size`: the whole disk, where an earlier order's files and secrets must not be left behind the new file system. */
+export async function sendOrder(ctx: Context, xapi: Xapi, payload: string, content: PayloadContent, size = 0): Promise<void> {
+  const image = await writePayload(content);
+  const length = Math.max(image.length, size);
+  const stream = async function* () {
+    yield image;
+    const zeros = Buffer.alloc(2 ** 20);
+    for (let left = length - image.length; left > 0; left -= zeros.length) yield zeros.subarray(0, Math.min(left, zeros.length));
+  };
+  await xapi.put(payload, { format: "raw", length, stream }, { signal: ctx.signal });
+}
+
+/** Size a payload disk must have for this content, in bytes. */
+export const payloadSize = async (content: PayloadContent): Promise<number> => (await writePayload(content)).length;
+
+export async function fetchReport(ctx: Context, xapi: Xapi, payload: string): Promise<PayloadReport> {
+  const parts: Uint8Array[] = [];
+  for await (const part of await xapi.getDisk(payload, { format: "raw", maxBytes: MAX_PAYLOAD, signal: ctx.signal })) parts.push(part);
+  return await readPayload(Buffer.concat(parts));
+}
+
+export async function start(ctx: Context, xapi: Xapi, vm: string): Promise<void> {
+  ctx.signal.throwIfAborted();
+  ctx.report("starting the packaging machine");
+  await xapi.task("VM.start", [vm, false, false], { signal: ctx.signal });
+}
+
+/** Waits until the guest has powered off; what it left is on the payload disk. */
+export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestSeen> {
+  const { xapi } = run;
+  const started = performance.now();
+  const seen: GuestSeen = { ipAddresses: [], toolsVersion: "" };
+  let latest: Rec<"VM"> | undefined;
+  let heard = run.manual !== undefined;
+  let askedDisk = false;
+  let metricsOf = "";
+
+  const look = async (): Promise<{ vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean }> => {
+    // The event brought the record along; without one something may have been missed.
+    const vm = latest ?? (await xapi.record("VM", run.vm));
+    latest = undefined;
+    heard ||= progressOf(vm, run.nonce) !== undefined;
+    if (vm !== undefined && vm.power_state === "Running" && heard && !isNull(vm.guest_metrics) && metricsOf !== vm.guest_metrics) {
+      metricsOf = vm.guest_metrics;
+      await noteMetrics(xapi, vm.guest_metrics, seen);
+    }
+    const overdue = performance.now() - started > run.bootMinutes * MINUTE;
+    if (!heard && overdue && !askedDisk && vm?.power_state === "Running") {
+      // No tools, no words: but the bootstrap writes to the payload disk first of all, and a snapshot of it can be read while the machine runs.
+      askedDisk = true;
+      heard = await heardOnDisk(ctx, run);
+    }
+    return { vm, heard, overdue };
+  };
+
+  await until({
+    for: run.doing,
+    look,
+    judge: (now) => judgeRun(run, now),
+    subscribe: async (wake) => {
+      const watching = xapi.watch([`VM/${run.vm}`], (events) => {
+        const last = events?.findLast((event) => event.class.toLowerCase() === "vm" && event.ref === run.vm);
+        latest = last?.snapshot === undefined ? undefined : parseRecord("VM", run.vm, last.snapshot);
+        wake();
+      });
+      await watching.ready;
+      return () => watching.close();
+    },
+    timeoutMs: run.totalMinutes * MINUTE,
+    relookMs: Math.min(30_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
+    signal: ctx.signal,
+    report: ctx.report,
+  }).catch((error) => Promise.reject(leftRunning(error, run)));
+  return seen;
+}
+
+/** Pure: what one look at a machine under orders means. */
+export function judgeRun(
+  run: Pick<GuestRun, "vmName" | "nonce" | "manual" | "bootMinutes">,
+  { vm, heard, overdue }: { vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean },
+): Verdict<true> {
+  if (vm === undefined)
+    return {
+      state: "failed",
+      error: new GuestError(`packaging machine "${run.vmName}" has been deleted while it worked`, {
+        hint: "run `pulumi up` again: it will be made anew",
+      }),
+    };
+  if (vm.power_state === "Halted") return { state: "ready", value: true };
+  if (vm.power_state !== "Running") return { state: "pending", message: `the machine is ${vm.power_state.toLowerCase()}: resume it` };
+  const progress = progressOf(vm, run.nonce);
+  if (progress !== undefined) return { state: "pending", ...withPercent(progress) };
+  if (run.manual !== undefined) return { state: "pending", message: run.manual };
+  if (heard) return { state: "pending", message: "the guest is at work (it has no tools to say more)" };
+  if (!overdue) return { state: "pending", message: "booting; nothing heard from its bootstrap yet" };
+  return {
+    state: "failed",
+    error: new GuestError(
+      `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start`,
+      {
+        hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or a start-up task; its console shows what it does instead. It is left running; shut it down, mend the OS layer, then `pulumi up` again",
+      },
+    ),
+  };
+}
+
+// "<nonce> <boot> <seq> <text>", at most 1 KiB of ASCII: data from the guest, shown and never acted on.
+function progressOf(vm: Rec<"VM"> | undefined, nonce: string): string | undefined {
+  const match = /^([0-9a-f]{32}) (\d{1,6}) (\d{1,9}) ([\x20-\x7e]{1,200})/.exec(vm?.xenstore_data[PROGRESS_KEY] ?? "");
+  return match?.[1] === nonce ? match[4] : undefined;
+}
+
+function withPercent(text: string): { message: string; percent?: number } {
+  const match = /^(.*?)\s+(\d{1,3})\s?%$/.exec(text);
+  return match?.[1] === undefined || Number(match[2]) > 100 ? { message: text } : { message: match[1], percent: Number(match[2]) };
+}
+
+async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<void> {
+  const metrics = await xapi.record("VM_guest_metrics", ref);
+  if (metrics === undefined) return;
+  const addresses = Object.entries(metrics.networks).filter(([key]) => /\/ip(v[46]\/\d+)?$/.test(key));
+  if (addresses.length > 0) seen.ipAddresses = [...new Set(addresses.map(([, address]) => address))].sort().slice(0, 16);
+  const { major, minor, micro, build } = metrics.PV_drivers_version;
+  if (major !== undefined) seen.toolsVersion = [major, minor, micro, build].filter((part) => part !== undefined && part !== "-1").join(".");
+}
+
+async function heardOnDisk(ctx: Context, run: GuestRun): Promise<boolean> {
+  const snapshot = await run.xapi.call<string>("VDI.snapshot", run.payload);
+  try {
+    const report = await fetchReport(ctx, run.xapi, snapshot);
+    return report.order?.nonce === run.nonce && report.boots.length > 0;
+  } finally {
+    await run.xapi.destroy("VDI", snapshot);
+  }
+}
+
+// A guest may be compiling or installing: it is never stopped because somebody lost patience (guest.md 2.7: an interrupted NGen breaks .NET).
+function leftRunning(error: unknown, run: GuestRun): unknown {
+  if (!(error instanceof ProviderError) || (error.kind !== "timeout" && !(error instanceof CancelledError))) return error;
+  const told = new GuestError(`${error.message}; machine "${run.vmName}" is left running`, {
+    hint: error.hint ?? "look at its console; `pulumi up` goes on waiting for it",
+    cause: error,
+  });
+  return told;
+}
+
+/** The steps that an earlier boot series has done, for the next order. */
+export const doneSteps = (order: Order, report: PayloadReport) =>
+  report.steps.filter((step) => step.state === "done" && order.steps.some(({ id }) => id === step.id));

@@ -1,0 +1,258 @@
+// The packaging machine as XAPI objects: cloned from the connector's template, with the packaging disk, the payload disk and the ISO images. A plan of
+// single changes, each found again when a run was killed after it.
+import { type Connector, isoOf, networkOf, templateOf } from "./connector.ts";
+import { ConflictError, InputError } from "./errors.ts";
+import { hardwareFindings, hardwareOf } from "./hardware.ts";
+import { findMachine, GiB } from "./layer/build.ts";
+import type { Entry } from "./layer/entry.ts";
+import { isOurs, type Marks, marksFor } from "./layer/marks.ts";
+import type { LayerRecord } from "./layer/record.ts";
+import { Plan } from "./plan.ts";
+import type { Context } from "./resource.ts";
+import type { Xapi } from "./xapi/client.ts";
+import type { Rec } from "./xapi/records.ts";
+
+export interface MachineRequest {
+  connector: Connector;
+  record: LayerRecord;
+  version: string;
+  entry: Entry;
+  vdi: Rec<"VDI">;
+  /** Unique: how the clone is found again before it has marks. */
+  name: string;
+  wanted: {
+    cpus?: number | undefined;
+    memoryGiB?: number | undefined;
+    network?: string | undefined;
+    toolsIso?: string | undefined;
+    media?: string[] | undefined;
+    mode: "automatic" | "manual";
+    os: "windows" | "linux";
+  };
+}
+
+const MARK = "xenlayer:mark";
+const SYSTEM_DEVICE = "0";
+const PAYLOAD_DEVICE = "1";
+/** Only what would change the disk under the guest's feet, or copy it half made. */
+const BLOCKED = ["snapshot", "checkpoint", "clone", "copy", "export", "suspend", "make_into_template"];
+const REASON = "xenlayer is packaging a layer version with this machine";
+
+type Ctx = Context & { xapi: Xapi; request: MachineRequest; payloadBytes: number };
+type WithVm = { vm: Rec<"VM"> };
+type WithVbds = WithVm & { vbds: Rec<"VBD">[] };
+
+export async function ensureMachine(
+  ctx: Context,
+  xapi: Xapi,
+  request: MachineRequest,
+  payloadBytes: number,
+): Promise<{ vm: Rec<"VM">; payload: Rec<"VDI"> }> {
+  return await machinePlan.run({ ...ctx, xapi, request, payloadBytes }, {});
+}
+
+const payloadMarks = ({ record, entry }: MachineRequest): Marks => ({
+  connector: record.meta.connectorId,
+  role: "payload",
+  layer: record.layerId,
+  version: entry.id,
+  build: entry.build,
+});
+
+export const machinePlan = Plan.of<Ctx, object>()
+  .step<WithVm>({
+    title: "cloning the template",
+    find: async ({ xapi, request }) => {
+      const vm = await findMachine(xapi, request.name);
+      // Marked and told to be no template is the last thing done to it: anything less is a clone that a killed run left.
+      return vm !== undefined && MARK in vm.other_config && !vm.is_a_template ? { vm } : undefined;
+    },
+    run: async (ctx) => ({ vm: await cloneTemplate(ctx) }),
+    undo: async ({ xapi }, { vm }) => xapi.destroy("VM", vm.$ref),
+  })
+  .step<{ vbds: Rec<"VBD">[] }>({
+    title: "looking at its drives",
+    find: async ({ xapi }, { vm }) => ({ vbds: vm.VBDs.length === 0 ? [] : await xapi.find("VBD", { VM: vm.$ref }) }),
+    run: async () => ({ vbds: [] }),
+  })
+  .step<object>({
+    title: "attaching the packaging disk",
+    find: async ({ request }, { vbds }: WithVbds) => (vbds.some((vbd) => vbd.VDI === request.vdi.$ref) ? {} : undefined),
+    run: async ({ xapi, request }, { vm }) => attach(xapi, vm, request.vdi.$ref, SYSTEM_DEVICE, true),
+  })
+  .step<{ payload: Rec<"VDI"> }>({
+    title: "making the payload disk",
+    find: async ({ xapi, request, payloadBytes }) => {
+      // A version's first machine has none; else one may be there that a killed run made.
+      const { nonce, resumed } = request.entry.machine ?? {};
+      if (nonce === undefined && resumed !== true) return undefined;
+      const found = (await xapi.find("VDI", { SR: request.vdi.SR })).filter(
+        (vdi) => isOurs(vdi, payloadMarks(request)) && !vdi.is_a_snapshot,
+      );
+      const fitting = found.find((vdi) => vdi.virtual_size >= payloadBytes);
+      return fitting === undefined ? undefined : { payload: fitting };
+    },
+    run: async (ctx) => ({ payload: await createPayload(ctx) }),
+    undo: async ({ xapi }, { payload }) => xapi.destroy("VDI", payload.$ref),
+  })
+  .step<object>({
+    title: "attaching the payload disk",
+    find: async (_ctx, { payload, vbds }) => (vbds.some((vbd) => vbd.VDI === payload.$ref) ? {} : undefined),
+    run: async ({ xapi }, { vm, payload, vbds }) => {
+      const other = vbds.find((vbd) => vbd.userdevice === PAYLOAD_DEVICE);
+      if (other !== undefined) await xapi.destroy("VBD", other.$ref);
+      return await attach(xapi, vm, payload.$ref, PAYLOAD_DEVICE, false);
+    },
+  })
+  .step<object>({
+    title: "inserting ISO images",
+    find: async ({ request }) => (isosOf(request).length === 0 ? {} : undefined),
+    run: async (ctx, { vm, vbds }) => insertIsos(ctx, vm, vbds),
+  });
+
+async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">> {
+  const { connector, record, version, entry, name, wanted } = request;
+  const template = await templateOf(xapi, connector);
+  const machine = { ...hardwareOf(template), ...(wanted.cpus === undefined ? {} : { vcpus: String(wanted.cpus) }) };
+  const { errors, warnings } = hardwareFindings(entry.base?.hardware ?? {}, machine);
+  if (errors.length > 0)
+    throw new InputError([
+      { property: "connector.template", reason: `template "${template.name_label}" does not fit the OS layer: ${errors.join("; ")}` },
+    ]);
+  for (const warning of warnings) ctx.warn(`template "${template.name_label}": ${warning}; images may ask for a restart`);
+  for (let left = await findMachine(xapi, name); left !== undefined; left = await findMachine(xapi, name))
+    await xapi.destroy("VM", left.$ref);
+
+  const ref = await xapi.call<string>("VM.clone", template.$ref, name);
+  const mark = {
+    format: 1,
+    connector: record.meta.connectorId,
+    role: "machine",
+    layer: record.layerId,
+    version: entry.id,
+    build: entry.build,
+  };
+  await xapi.call("VM.add_to_other_config", ref, MARK, JSON.stringify(mark));
+  // App Layering's habit: product, purpose and layer as tags, beside the template's own.
+  const tags = new Set([...template.tags, ...(connector.tags ?? []), "xenlayer", "Packaging Machine", record.meta.name]);
+  await xapi.call("VM.set_tags", ref, [...tags]);
+  if (connector.folder !== undefined) {
+    await xapi.call("VM.remove_from_other_config", ref, "folder");
+    await xapi.call("VM.add_to_other_config", ref, "folder", connector.folder);
+  }
+  if (template.actions_after_shutdown !== "destroy") await xapi.call("VM.set_actions_after_shutdown", ref, "destroy");
+  if (template.ha_restart_priority !== "") await xapi.call("VM.set_ha_restart_priority", ref, "");
+  if (wanted.memoryGiB !== undefined) {
+    const bytes = Math.round(wanted.memoryGiB * GiB);
+    await xapi.call("VM.set_memory_limits", ref, Math.min(template.memory_static_min, bytes), bytes, bytes, bytes);
+  }
+  if (wanted.cpus !== undefined) await setCpus(xapi, ref, wanted.cpus, template.VCPUs_max);
+  const network = wanted.network ?? connector.network;
+  if (network !== undefined) await connectTo(xapi, ref, (await networkOf(xapi, network)).$ref);
+  await xapi.call(
+    "VM.set_blocked_operations",
+    ref,
+    Object.fromEntries(BLOCKED.map((operation) => [operation, `${REASON}: ${record.meta.name} ${version}`])),
+  );
+  await xapi.call("VM.set_is_a_template", ref, false);
+  const vm = await xapi.record("VM", ref);
+  if (vm === undefined) throw new ConflictError(`packaging machine "${name}" has been removed while it was made`);
+  return vm;
+}
+
+// XAPI demands 0 < VCPUs_at_startup <= VCPUs_max at each moment (xapi_vm_helpers.ml).
+async function setCpus(xapi: Xapi, ref: string, cpus: number, before: number): Promise<void> {
+  const calls: [string, number][] = [
+    ["VM.set_VCPUs_max", cpus],
+    ["VM.set_VCPUs_at_startup", cpus],
+  ];
+  for (const [method, value] of cpus > before ? calls : calls.reverse()) await xapi.call(method, ref, value);
+}
+
+async function connectTo(xapi: Xapi, vm: string, network: string): Promise<void> {
+  for (const vif of await xapi.find("VIF", { VM: vm })) {
+    if (vif.network === network) continue;
+    await xapi.destroy("VIF", vif.$ref);
+    await xapi.call("VIF.create", {
+      device: vif.device,
+      network,
+      VM: vm,
+      MAC: "",
+      MTU: vif.MTU,
+      other_config: vif.other_config,
+      qos_algorithm_type: "",
+      qos_algorithm_params: {},
+    });
+  }
+}
+
+async function attach(xapi: Xapi, vm: Rec<"VM">, vdi: string, userdevice: string, bootable: boolean): Promise<object> {
+  // No `owner` in other_config: XenCenter would offer to delete the disk with the VM.
+  await xapi.call("VBD.create", {
+    VM: vm.$ref,
+    VDI: vdi,
+    userdevice,
+    bootable,
+    mode: "RW",
+    type: "Disk",
+    unpluggable: false,
+    empty: false,
+    other_config: {},
+    qos_algorithm_type: "",
+    qos_algorithm_params: {},
+  });
+  return {};
+}
+
+async function createPayload({ xapi, request, payloadBytes }: Ctx): Promise<Rec<"VDI">> {
+  const { record, version, vdi } = request;
+  const ref = await xapi.call<string>("VDI.create", {
+    name_label: `${record.meta.name} ${version} evidence`,
+    name_description: `xenlayer payload and evidence of ${record.meta.name}/${version}`,
+    SR: vdi.SR,
+    virtual_size: payloadBytes,
+    type: "user",
+    sharable: false,
+    read_only: false,
+    other_config: marksFor(payloadMarks(request)),
+  });
+  const payload = await xapi.record("VDI", ref);
+  if (payload === undefined) throw new ConflictError(`the payload disk of version ${version} has been removed while it was made`);
+  return payload;
+}
+
+const isosOf = ({ connector, wanted }: MachineRequest): { property: string; iso: string }[] => [
+  ...[wanted.toolsIso ?? connector.toolsIso].flatMap((iso) => (iso === undefined ? [] : [{ property: "toolsIso", iso }])),
+  ...(wanted.media ?? []).map((iso, index) => ({ property: `media[${index}]`, iso })),
+];
+
+async function insertIsos({ xapi, request }: Ctx, vm: Rec<"VM">, vbds: Rec<"VBD">[]): Promise<object> {
+  const drives = vbds.filter((vbd) => vbd.type === "CD");
+  const used = new Set([SYSTEM_DEVICE, PAYLOAD_DEVICE, ...vbds.map((vbd) => vbd.userdevice)]);
+  for (const { property, iso } of isosOf(request)) {
+    const { $ref } = await isoOf(xapi, property, iso);
+    if (drives.some((drive) => drive.VDI === $ref)) continue;
+    const empty = drives.find((drive) => drive.empty);
+    if (empty !== undefined) {
+      await xapi.call("VBD.insert", empty.$ref, $ref);
+      drives.splice(drives.indexOf(empty), 1);
+      continue;
+    }
+    const userdevice = ["3", "2", "4", "5", "6"].find((device) => !used.has(device)) ?? "autodetect";
+    used.add(userdevice);
+    await xapi.call("VBD.create", {
+      VM: vm.$ref,
+      VDI: $ref,
+      userdevice,
+      bootable: false,
+      mode: "RO",
+      type: "CD",
+      unpluggable: true,
+      empty: false,
+      other_config: {},
+      qos_algorithm_type: "",
+      qos_algorithm_params: {},
+    });
+  }
+  return {};
+}
