@@ -58,6 +58,8 @@ const LIMIT = {
 export class Reader {
   readonly #volume: FatVolume;
   readonly #problems: string[];
+  // Files of a damaged or hostile volume may share their clusters: their sum is bounded, not only each.
+  #budget = 64 * 1024 * 1024;
 
   constructor(volume: FatVolume, problems: string[]) {
     this.#volume = volume;
@@ -65,7 +67,7 @@ export class Reader {
   }
 
   text(path: string, limit: number): string | undefined {
-    const found = this.attempt(`xenlayer/${path}`, () => this.#volume.read(`xenlayer/${path}`, limit));
+    const found = this.#read(path, limit, false);
     if (found === undefined) return undefined;
     if (found.size > limit) {
       this.problem(`${path} is longer than ${limit} bytes (${found.size}) and was not read`);
@@ -79,8 +81,18 @@ export class Reader {
   }
 
   tail(path: string, limit: number): { text: string; size: number } | undefined {
-    const found = this.attempt(`xenlayer/${path}`, () => this.#volume.read(`xenlayer/${path}`, limit, true));
+    const found = this.#read(path, limit, true);
     return found && { text: decode(found.data), size: found.size };
+  }
+
+  #read(path: string, limit: number, tail: boolean): { data: Uint8Array; size: number } | undefined {
+    if (this.#budget <= 0) {
+      this.problem("the payload disk holds more than xenlayer reads");
+      return undefined;
+    }
+    const found = this.attempt(path, () => this.#volume.read(`xenlayer/${path}`, limit, tail));
+    this.#budget -= 512 + (found?.data.length ?? 0);
+    return found;
   }
 
   line(path: string): string | undefined {
@@ -129,11 +141,9 @@ export function read(disk: Reader, problems: readonly string[]): PayloadReport {
     .filter((name) => /^\d{2,3}$/.test(name))
     .sort();
   const rounds = new Map<string, RoundReport>();
-  for (const name of disk
-    .folders("out/facts")
-    .filter((round) => /^(\d{1,3}-)?[a-z]$/.test(round))
-    .sort()
-    .slice(0, LIMIT.rounds)) {
+  const named = disk.folders("out/facts").filter((name) => /^(\d{1,3}-)?[a-z]$/.test(name));
+  // The samples that are judged come first, before what earlier attempts have left can use up the limits.
+  for (const name of named.sort((one, other) => one.length - other.length || (one < other ? -1 : 1)).slice(0, LIMIT.rounds)) {
     rounds.set(name, readRound(disk, name));
   }
   const fixes = (disk.text("out/fixes.txt", LIMIT.boots) ?? "")

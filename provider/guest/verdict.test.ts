@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PayloadReport, RoundReport, StepReport } from "./evidence.ts";
 import type { Raw } from "./fact.ts";
-import * as fixture from "./fixtures.ts";
-import { quietPayload, said } from "./fixtures.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
+import * as fixture from "./testing.ts";
+import { quietPayload, said } from "./testing.ts";
 import { judgeFinalize, judgePackage } from "./verdict.ts";
 import { reportText, verdict } from "./verdictReport.ts";
 

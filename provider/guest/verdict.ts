@@ -139,7 +139,7 @@ function judgeCheck(
   if (side === undefined || !id.success) return [];
   const samples = rounds.map((round) => {
     const judgement = judgeRound(side.judge, payload.rounds.get(round));
-    const message = judgement.state === "ready" ? (judgement.notes ?? []).join("; ") : judgement.message;
+    const message = shortened(judgement.state === "ready" ? (judgement.notes ?? []).join("; ") : judgement.message);
     return { round, state: judgement.state, message };
   });
   const chosen = policyOf(check, policies);
@@ -157,6 +157,9 @@ function judgeCheck(
     },
   ];
 }
+
+/** A message quotes what a guest wrote, which may be of any length. */
+const shortened = (text: string): string => (text.length > 2000 ? `${text.slice(0, 2000)}...` : text);
 
 function judgeRound(judge: (look: Look) => Judgement, round: RoundReport | undefined): Judgement {
   if (round === undefined) return { state: "failed", message: "this sample was not taken" };

@@ -1,9 +1,10 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checks, factsOf, sideOf } from "../checks.ts";
 import type { GuestOs, Judgement, Raw } from "../fact.ts";
-import * as fixture from "../fixtures.ts";
-import { said } from "../fixtures.ts";
 import { buildOrder } from "../order.ts";
+import * as fixture from "../testing.ts";
+import { said } from "../testing.ts";
 import { isQuiet } from "../verdict.ts";
 import { judgeKms, parseLicensing } from "./kms.ts";
 import { parseRenames } from "./pendingReboot.ts";
@@ -373,5 +374,55 @@ describe("KMS", () => {
       kind: "value",
       value: { channel: "VOLUME_KMSCLIENT", status: "Licensed", rearmCount: 1001 },
     });
+  });
+});
+
+describe("whatever a guest answers", () => {
+  const facts = (["windows", "linux"] as const).flatMap((os) => factsOf(os).map(({ fact }) => [fact.id, fact] as const));
+  const piece = fc.constantFrom(
+    "HKEY_LOCAL_MACHINE\\A",
+    "    B    REG_DWORD    0x1",
+    "BootExecute",
+    "    ",
+    "\\0",
+    "\\??\\",
+    "STATE : 4 RUNNING",
+    "msiserver",
+    '"tasklist.exe","1",',
+    "checked",
+    "required",
+    ":",
+    "(",
+    "VOLUME_KMSCLIENT channel",
+    "\r\n",
+  );
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(piece).map((pieces) => pieces.join("")),
+    fc.array(piece).map((pieces) => pieces.join("\n")),
+  );
+
+  it.each(facts)("the parser of %s gives a value, absent or an error, and never throws", (_id, fact) => {
+    fc.assert(
+      fc.property(text, text, fc.integer(), (out, err, rc) => {
+        expect(["value", "absent", "error"]).toContain(fact.parse({ out, err, rc }).kind);
+        expect(["value", "absent", "error"]).toContain(parseLicensing({ out, err, rc }).kind);
+      }),
+      { numRuns: 100, seed: 13 },
+    );
+  });
+
+  it.each(facts)("the parser of %s is done with a megabyte of it", (_id, fact) => {
+    for (const out of [
+      " ".repeat(1 << 20),
+      "a ".repeat(1 << 19),
+      `License Status:${" ".repeat(1 << 20)}`,
+      "\\0".repeat(1 << 19),
+      "A".repeat(1 << 20),
+      "\n".repeat(1 << 20),
+    ]) {
+      for (const rc of [0, 1]) expect(["value", "absent", "error"]).toContain(fact.parse({ out, err: "", rc }).kind);
+      expect(parseLicensing({ out, err: "", rc: 0 }).kind).toBe("error");
+    }
   });
 });

@@ -38,7 +38,8 @@ export function parseScQuery(raw: Raw): Reading<ServiceState> {
   if (raw.rc !== 0) return unknown(`sc ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`);
   const lines = raw.out.split(/\r?\n/);
   const numbered = lines.flatMap((line, index) => {
-    const [, number] = /^\s+[^:]+:\s*([0-9a-f]+)\s+\S/i.exec(line) ?? [];
+    // Bounded, so that no line of a guest's makes the search quadratic.
+    const [, number] = /^\s{1,40}[^\s:][^:]{0,60}:\s*([0-9a-f]+)\s+\S/i.exec(line) ?? [];
     return number === undefined ? [] : [{ index, number: Number.parseInt(number, 16) }];
   });
   const state = numbered[1];

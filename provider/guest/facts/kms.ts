@@ -27,7 +27,7 @@ export function parseLicensing(raw: Raw): Reading<Licensing> {
   if (raw.rc !== 0) return unknown(`slmgr ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`);
   const channel = /\b([A-Z][A-Z0-9_]+)\s+channel\b/.exec(raw.out)?.[1];
   if (channel === undefined) return unknown(raw.out.trim() === "" ? "slmgr said nothing" : "slmgr's answer names no licence channel");
-  const status = /^License Status:\s*(.+?)\s*$/m.exec(raw.out)?.[1];
+  const status = /^License Status:[ \t]{0,9}(\S.{0,80})/m.exec(raw.out)?.[1]?.trim();
   const about = { channel, ...(status === undefined ? {} : { status }) };
   if (channel !== "VOLUME_KMSCLIENT") return value(about);
   const count = /^Remaining Windows rearm count:\s*(\d{1,10})\s*$/m.exec(raw.out)?.[1];
