@@ -1,16 +1,16 @@
 // Disks in and out by HTTP, as xen-api's import_raw_vdi.ml and export_raw_vdi.ml have it: the reply comes before the body, success is only in the task, and a
-// download ends where the connection does. Promises: exact length, back-pressure, one redirect (verified as the first host was, to a host of
-// the pool only), the session in a cookie and never in a URL, success only when XAPI's task says so, nothing left behind on failure or abort.
+// download ends where the connection does. Promises: exact length, back-pressure, success only when XAPI's task says so, nothing left behind on
+// failure or abort.
 import { once } from "node:events";
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { CancelledError, InputError } from "../errors.ts";
+import { CancelledError } from "../errors.ts";
 import { VhdLength } from "../vhd.ts";
-import { meaning, REDIRECT_REFUSED, TRANSFER_FAILED, TRANSFER_INCOMPLETE } from "./codes.ts";
+import { meaning, TRANSFER_FAILED, TRANSFER_INCOMPLETE } from "./codes.ts";
 import type { Events } from "./events.ts";
+import { discard, exchange, type Guard, type Reply, type Route, refusedWith } from "./exchange.ts";
 import type { Login, Session } from "./session.ts";
 import { type TaskTimes, taskResult } from "./tasks.ts";
-import { Failure, networkFailure, type Trust, VerifiedAgent } from "./transport.ts";
+import { Failure, networkFailure } from "./transport.ts";
 
 /** What is written to a disk. `stream` can be asked for again (after a redirect, or when the connection broke); a chunk is read before the next but one is asked for. */
 export interface Body {
@@ -36,11 +36,9 @@ export interface TransferTimes {
   silenceMs: number;
 }
 
-export interface Transfers {
+export interface Transfers extends Route {
   readonly session: Session;
   readonly events: Events;
-  readonly trust: Trust;
-  readonly overTls: boolean;
   readonly times: TaskTimes & TransferTimes;
 }
 
@@ -108,12 +106,6 @@ export async function screenshot(transfers: Transfers, vm: string, signal: Abort
   });
 }
 
-/** What stops the moving of bytes, and learns that the host's handler has begun. */
-interface Guard {
-  readonly stopped: AbortSignal;
-  taken?: boolean;
-}
-
 interface TransferTask extends Guard {
   readonly ref: string;
   /** Settles when the task has ended. */
@@ -167,108 +159,6 @@ async function openTask(transfers: Transfers, login: Login, name: string, signal
     },
   };
   return task;
-}
-
-interface Reply {
-  readonly url: URL;
-  readonly request: ClientRequest;
-  readonly response: IncomingMessage;
-}
-
-/** The address of transfers. */
-function transferUrl({ overTls }: Transfers, login: Login): URL {
-  if (overTls || login.url.protocol === "http:") return login.url;
-  const coordinator = login.hosts.find(({ $ref }) => $ref === login.pool.master);
-  const refuse = (reason: string): never => {
-    throw new InputError([{ property: "transferOverTls", reason }]);
-  };
-  if (coordinator?.https_only)
-    return refuse(`the host ${coordinator.name_label} takes only HTTPS (https_only): leave transferOverTls true`);
-  if (login.url.port !== "")
-    return refuse("transfers without TLS go to port 80, which an address with a port of its own does not tell: leave transferOverTls true");
-  const url = new URL(login.url);
-  url.protocol = "http:";
-  return url;
-}
-
-/** Sends a request head and waits for the reply head, following one redirect. No byte of a body is sent: XAPI answers before it reads one. */
-async function exchange(
-  transfers: Transfers,
-  login: Login,
-  method: "GET" | "PUT",
-  path: string,
-  length: number | undefined,
-  guard: Guard,
-): Promise<Reply> {
-  let url = new URL(path, transferUrl(transfers, login));
-  for (let redirects = 0; ; redirects++) {
-    const reply = await head(transfers, login, method, url, length, guard.stopped);
-    const { statusCode = 0, headers } = reply.response;
-    if (statusCode === 200) guard.taken = true;
-    if (statusCode < 300 || statusCode >= 400) return reply;
-    discard(reply);
-    const to = headers.location === undefined ? undefined : new URL(headers.location, url);
-    if (redirects > 0 || to === undefined) throw new Failure(REDIRECT_REFUSED, [`${url.host} redirected once too often`]);
-    const downgraded = url.protocol === "https:" && to.protocol !== "https:";
-    // XAPI redirects to host.address of the pool's hosts; the session goes nowhere else.
-    const known = [
-      login.url.hostname,
-      url.hostname,
-      ...login.hosts.map(({ address }) => (address.includes(":") ? `[${address}]` : address)),
-    ];
-    if (downgraded || !/^https?:$/.test(to.protocol) || !known.includes(to.hostname)) {
-      const why = downgraded ? "which would send the session without TLS" : "which is no host of this pool";
-      throw new Failure(REDIRECT_REFUSED, [`${url.host} redirected to ${to.host}, ${why}`]);
-    }
-    url = to;
-  }
-}
-
-async function head(
-  transfers: Transfers,
-  login: Login,
-  method: string,
-  url: URL,
-  length: number | undefined,
-  signal: AbortSignal,
-): Promise<Reply> {
-  const request = httpRequest(url, {
-    method,
-    agent: new VerifiedAgent(url, transfers.trust),
-    headers: {
-      cookie: `session_id=${login.sessionId}`,
-      "user-agent": "xenlayer",
-      ...(length === undefined ? {} : { "content-length": length }),
-    },
-    signal,
-    timeout: transfers.times.silenceMs,
-  });
-  request.on("timeout", () => request.destroy(new Failure("REPLY_TIMEOUT", [url.host])));
-  // What comes later is seen by whoever writes or reads.
-  request.on("error", () => undefined);
-  if (length === undefined) request.end();
-  else request.flushHeaders();
-  try {
-    const [response] = (await once(request, "response")) as [IncomingMessage];
-    return { url, request, response };
-  } catch (error) {
-    signal.throwIfAborted();
-    throw networkFailure(url, error);
-  }
-}
-
-function discard({ request, response }: Reply): void {
-  response.on("error", () => undefined);
-  request.destroy();
-}
-
-/** The failure that a reply other than 200 stands for. */
-function refusedWith(reply: Reply): Failure {
-  const { statusCode = 0 } = reply.response;
-  discard(reply);
-  if (statusCode === 401 || statusCode === 403 || (statusCode >= 502 && statusCode <= 504))
-    return new Failure(`HTTP_${statusCode}`, [reply.url.host]);
-  return new Failure(TRANSFER_FAILED, [`${reply.url.host} answered with HTTP ${statusCode}`]);
 }
 
 async function send(
