@@ -188,7 +188,7 @@ class Linux {
     }
     const text = guestCommands(this.#descriptor.tools !== false);
     for (const [name, script] of Object.entries(text)) writeFileSync(join(commands, name), script, { mode: 0o755 });
-    const hash = createHash("sha256").update(`${vm.uuid} ${clock.now()} ${process.hrtime.bigint()}`).digest("hex");
+    const hash = createHash("sha256").update(`${vm.uuid} ${clock.now()} ${this.#count()}`).digest("hex");
     writeFileSync(bootId, `${hash.slice(0, 8)}-${hash.slice(8, 12)}-4${hash.slice(13, 16)}-8${hash.slice(17, 20)}-${hash.slice(20, 32)}\n`);
     for (const path of xenstore.list("vm-data")) {
       const value = xenstore.read(path);
@@ -199,6 +199,14 @@ class Linux {
     }
     this.#watcher = watch(spool, () => this.#serve());
     this.#follower = setInterval(() => this.#follow(), FOLLOW_MS);
+  }
+
+  /** Starts of this VM, also when two fall on the same simulated instant. */
+  #count(): number {
+    const file = join(this.#host.workDir, "boots");
+    const count = Number(readSmall(file)) + 1;
+    writeFileSync(file, String(count));
+    return count;
   }
 
   /** Real work of the guest: simulated time stands still meanwhile, unless the guest itself sleeps. */

@@ -89,9 +89,14 @@ export class Boot {
     this.#host = host;
     this.signal = AbortSignal.any([this.#controller.signal, host.signal]);
     this.ended = new Promise((resolve, reject) => {
-      this.#end = resolve;
-      if (host.signal.aborted) reject(host.signal.reason);
-      host.signal.addEventListener("abort", () => reject(host.signal.reason), { once: true });
+      const gone = (): void => reject(host.signal.reason);
+      // One signal serves all restarts of a domain: what listens goes with its boot.
+      this.#end = (how) => {
+        host.signal.removeEventListener("abort", gone);
+        resolve(how);
+      };
+      host.signal.addEventListener("abort", gone, { once: true });
+      if (host.signal.aborted) gone();
     });
     // Whoever waits for it hears of it; a boot that is given up before anyone waits is no unhandled rejection.
     this.ended.catch(() => {});

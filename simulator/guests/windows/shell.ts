@@ -34,8 +34,9 @@ interface Frame {
   readonly saved: { env: Environment; cwd: string; delayed: boolean }[];
 }
 
-const COMMANDS_PER_PAUSE = 100;
-const PAUSE_MS = 50;
+/** So that a script that never waits lets time pass, and lets the simulator answer meanwhile. */
+const COMMANDS_PER_PAUSE = 25;
+const PAUSE_MS = 20;
 const DEEPEST = 60;
 
 export class Shell {

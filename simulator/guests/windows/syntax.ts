@@ -182,6 +182,9 @@ class Parser {
       this.#skip(/[ \t]/);
       return { kind: keyword.toLowerCase() as "exist" | "defined" | "errorlevel", operand: this.#word(/[\s]/) };
     }
+    // An empty left side: cmd takes the signs for blanks and stumbles over what follows ("goto was unexpected at this time.").
+    this.#skip(/[=;,]/);
+    this.#skip(/[ \t]/);
     const left = this.#word(/[\s=]/);
     this.#skip(/[ \t]/);
     if (this.#text.startsWith("==", this.#at)) {
