@@ -2,7 +2,7 @@
 import type { Pool } from "./context.ts";
 import type { Database } from "./database.ts";
 import { isNullRef } from "./datamodel.ts";
-import { accountSpace } from "./dom0.ts";
+import { accountSpace, used } from "./dom0.ts";
 import { XapiError } from "./errors.ts";
 
 /** Why a VBD can't become active now: on a disk that is not sharable only readers share, and dom0 and suspended VMs do not count. */
@@ -58,7 +58,7 @@ export function measureSr(pool: Pool, sr: string): void {
   const record = db.get("SR", sr);
   if (record.content_type === "iso") return;
   for (const vdi of record.VDIs) accountSpace(pool, vdi);
-  db.update("SR", sr, { virtual_allocation: record.VDIs.reduce((sum, vdi) => sum + (db.find("VDI", vdi)?.virtual_size ?? 0), 0) });
+  db.update("SR", sr, { physical_utilisation: used(db, pool.storage, sr), virtual_allocation: record.VDIs.reduce((sum, vdi) => sum + (db.find("VDI", vdi)?.virtual_size ?? 0), 0) });
 }
 
 /** Bytes that an SR can still take. */

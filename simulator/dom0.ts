@@ -106,7 +106,8 @@ function withinSpace({ db, storage }: Pool, sr: string, disk: Disk): Disk {
   };
 }
 
-function used(db: Pool["db"], storage: Pool["storage"], sr: string): number {
+/** Bytes that the disks of an SR take, hidden parents counted once. */
+export function used(db: Pool["db"], storage: Pool["storage"], sr: string): number {
   const ids = db.get("SR", sr).VDIs.flatMap((vdi) => db.find("VDI", vdi)?.uuid ?? []);
   return storage.footprint(ids.filter((id) => storage.has(id)));
 }
