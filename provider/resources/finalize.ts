@@ -151,7 +151,7 @@ const sealedRefusal = (record: LayerRecord, version: string, entry: Entry, prope
 
 /** The version, sealed: taken as it is, or brought there. */
 async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs): Promise<Outputs> {
-  const { xapi, record, name, entry } = opened;
+  const { record, name, entry } = opened;
   if (wanted.version !== name) throw new InputError([{ property: "version", reason: `the disk is of version "${name}"` }]);
   const holder = randomId();
   if (entry.state === "Deployable") {
