@@ -98,7 +98,7 @@ export class Dispatcher {
     const session = message.session ? String(params[0]) : "";
     if (message.session || name.startsWith("login")) this.assertCoordinator(host);
     if (message.session) this.pool.sessions.check(session);
-    if (message.state === "removed") fail("MESSAGE_REMOVED");
+    if (message.state === "removed" && !message.implicit) fail("MESSAGE_REMOVED"); // getters of removed fields still answer
 
     const rule = this.pool.faults.match(method, values);
     const broken = rule && (rule.http !== undefined || rule.cut !== undefined) && rule.code === undefined;
@@ -160,8 +160,8 @@ export class Dispatcher {
     const permission = `${model.name}.${name}`;
     const map = /^(add_to|remove_from)_(.+)$/.exec(name);
     const key = map ? keyRole(model.name, map[2] ?? "", String(values[1])) : undefined;
-    if (key) return this.pool.sessions.authorize(session, `${permission}/key:${String(values[1])}`, key);
-    this.pool.sessions.authorize(session, permission, message.role);
+    if (key) this.pool.sessions.authorize(session, `${permission}/key:${String(values[1])}`, key);
+    else this.pool.sessions.authorize(session, permission, message.role);
   }
 
   private handler({ model, name }: Target): Handler {
