@@ -2,27 +2,15 @@
 // Promises: what steps write lands in that file system when the guest syncs, restarts or powers off (and is lost when the domain is cut off, as in life);
 // the payload volume follows while the guest runs; without a sandbox the guest refuses to boot and says why; `sleep` takes simulated time, all else real time.
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  constants,
-  type FSWatcher,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  symlinkSync,
-  watch,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FatVolume } from "../storage/fat.ts";
+import { Boot, bootstrapProblem, type Payload, payloadOf } from "./boot.ts";
 import { DESCRIPTOR_PATH, type LinuxDescriptor } from "./descriptor.ts";
-import { coveredPrograms, GUEST_FOLDER, guestCommands } from "./linux/commands.ts";
+import { coveredPrograms, guestCommands } from "./linux/commands.ts";
+import { Exchange, type Request, readSmall } from "./linux/exchange.ts";
 import { Tree } from "./linux/tree.ts";
-import { Boot, bootstrapProblem, type Guest, type GuestHost, type Payload, type PowerOff, payloadOf } from "./machine.ts";
+import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { Sandbox, sandboxProblem } from "./sandbox.ts";
 import { announceTools } from "./tools.ts";
 
@@ -70,12 +58,11 @@ class Linux {
   readonly #host: GuestHost;
   readonly #boot: Boot;
   readonly #payload: Payload | undefined;
-  readonly #folder: { root: string; payload: string; commands: string; spool: string; xenstore: string; bootId: string };
-  readonly #written = new Map<string, string>();
+  readonly #folder: { root: string; payload: string; commands: string; bootId: string };
+  readonly #exchange: Exchange;
   #system: Tree | undefined;
   #volume: Tree | undefined;
   #sandbox: Sandbox | undefined;
-  #watcher: FSWatcher | undefined;
   #follower: NodeJS.Timeout | undefined;
   #working = 0;
   #sleeping = 0;
@@ -93,10 +80,9 @@ class Linux {
       root: at("root"),
       payload: at("payload"),
       commands: at("sbin"),
-      spool: at("spool"),
-      xenstore: at("xenstore"),
       bootId: at("boot_id"),
     };
+    this.#exchange = new Exchange(at("spool"), at("xenstore"), (request) => this.#request(request));
   }
 
   async boot(): Promise<PowerOff> {
@@ -133,11 +119,7 @@ class Linux {
       {
         root: this.#folder.root,
         commands: this.#folder.commands,
-        shared: [
-          { host: this.#folder.spool, guest: `${GUEST_FOLDER}/spool` },
-          { host: this.#folder.xenstore, guest: `${GUEST_FOLDER}/xenstore` },
-          ...(this.#payload === undefined ? [] : [{ host: this.#folder.payload, guest: PAYLOAD_MOUNT }]),
-        ],
+        shared: [...this.#exchange.mounts, ...(this.#payload === undefined ? [] : [{ host: this.#folder.payload, guest: PAYLOAD_MOUNT }])],
         mostBytes: Math.max(...disks.map(({ disk }) => disk.size)),
         bootId: this.#folder.bootId,
         covers: coveredPrograms().map(([path, name]) => ({ host: join(this.#folder.commands, name), guest: path })),
@@ -163,16 +145,16 @@ class Linux {
       return;
     }
     const { rc } = await this.#work(() => sandbox.run(["sh", "xenlayer/run.sh"], PAYLOAD_MOUNT, (text) => this.#say(text)));
-    this.#serve();
+    this.#exchange.serve();
     this.#follow();
     if (!this.#boot.asked) log(`bootstrap: run.sh ended with ${rc}, simulated time ${new Date(clock.now()).toISOString()}`);
   }
 
   #unpack(): void {
     const { workDir, disks, xenstore, vm, clock, log } = this.#host;
-    const { root, payload, commands, spool, xenstore: store, bootId } = this.#folder;
-    for (const folder of [root, payload, commands, spool, store]) rmSync(folder, { recursive: true, force: true });
-    for (const folder of [workDir, root, payload, commands, spool, store]) mkdirSync(folder, { recursive: true });
+    const { root, payload, commands, bootId } = this.#folder;
+    for (const folder of [root, payload, commands]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [workDir, root, payload, commands]) mkdirSync(folder, { recursive: true });
     const [system] = disks;
     const volume = system === undefined ? undefined : FatVolume.open(system.disk);
     if (volume !== undefined) {
@@ -190,14 +172,7 @@ class Linux {
     for (const [name, script] of Object.entries(text)) writeFileSync(join(commands, name), script, { mode: 0o755 });
     const hash = createHash("sha256").update(`${vm.uuid} ${clock.now()} ${this.#count()}`).digest("hex");
     writeFileSync(bootId, `${hash.slice(0, 8)}-${hash.slice(8, 12)}-4${hash.slice(13, 16)}-8${hash.slice(17, 20)}-${hash.slice(20, 32)}\n`);
-    for (const path of xenstore.list("vm-data")) {
-      const value = xenstore.read(path);
-      if (value === undefined || !isPath(path)) continue;
-      mkdirSync(join(store, path), { recursive: true });
-      writeFileSync(join(store, path, ".value"), value);
-      this.#written.set(path, value);
-    }
-    this.#watcher = watch(spool, () => this.#serve());
+    this.#exchange.open(new Map(xenstore.list("vm-data").map((path) => [path, xenstore.read(path) ?? ""])));
     this.#follower = setInterval(() => this.#follow(), FOLLOW_MS);
   }
 
@@ -233,29 +208,6 @@ class Linux {
     }
   }
 
-  /** Requests that the guest's own commands have put into the spool. */
-  #serve(): void {
-    let names: string[];
-    try {
-      names = readdirSync(this.#folder.spool).sort();
-    } catch {
-      return;
-    }
-    for (const name of names) {
-      const [, id = "", kind] = /^(.+)\.(sleep|sync|power|xenstore)$/.exec(name) ?? [];
-      if (kind === undefined) continue;
-      const file = join(this.#folder.spool, name);
-      const text = readSmall(file).trim();
-      rmSync(file, { force: true, recursive: true });
-      if (kind === "power") this.#power(text === "reboot" ? "reboot" : "poweroff");
-      else if (kind === "xenstore") this.#readXenstore(this.#folder.xenstore, "", 0);
-      else if (kind === "sync") {
-        this.#writeBack();
-        this.#wake(id);
-      } else void this.#sleep(Number(text), id);
-    }
-  }
-
   async #sleep(seconds: number, id: string): Promise<void> {
     this.#sleeping++;
     this.#hold();
@@ -268,33 +220,19 @@ class Linux {
       this.#sleeping--;
       this.#hold();
     }
-    this.#wake(id);
+    if (!this.#boot.signal.aborted) this.#exchange.answer(id);
   }
 
-  /** The reader may not have opened its end yet, or may have been killed. */
-  #wake(id: string, tries = 200): void {
-    if (this.#boot.signal.aborted) return;
-    try {
-      const fifo = openSync(join(this.#folder.spool, `${id}.wake`), constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-      if (fstatSync(fifo).isFIFO()) writeSync(fifo, "\n");
-      closeSync(fifo);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENXIO" && tries > 0) setTimeout(() => this.#wake(id, tries - 1), 5);
-    }
-  }
-
-  #readXenstore(folder: string, path: string, depth: number): void {
-    if (depth > 8) return;
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      const below = path === "" ? entry.name : `${path}/${entry.name}`;
-      if (entry.isDirectory()) this.#readXenstore(join(folder, entry.name), below, depth + 1);
-      else if (entry.name === ".value" && entry.isFile() && isPath(path)) {
-        const value = readSmall(join(folder, entry.name));
-        if (this.#written.get(path) === value) continue;
-        this.#written.set(path, value);
-        this.#follow();
-        this.#host.xenstore.write(path, value);
-      }
+  #request({ kind, text, id }: Request): void {
+    if (kind === "power") this.#power(text === "reboot" ? "reboot" : "poweroff");
+    else if (kind === "sleep") void this.#sleep(Number(text), id);
+    else if (kind === "sync") {
+      this.#writeBack();
+      this.#exchange.answer(id);
+    } else {
+      // What a value tells of is on the payload volume before it is told.
+      this.#guarded(() => this.#volume?.writeBack());
+      for (const [path, value] of this.#exchange.written()) this.#host.xenstore.write(path, value);
     }
   }
 
@@ -305,7 +243,7 @@ class Linux {
   }
 
   async #stop(): Promise<void> {
-    this.#watcher?.close();
+    this.#exchange.close();
     clearInterval(this.#follower);
     await this.#sandbox?.close();
     this.#working = 0;
@@ -314,7 +252,7 @@ class Linux {
 
   /** The payload volume follows the guest's folder, so that a snapshot of it shows how far the guest is. */
   #follow(): void {
-    this.#serve();
+    this.#exchange.serve();
     this.#guarded(() => this.#volume?.writeBack());
   }
 
@@ -339,23 +277,6 @@ class Linux {
     for (const line of lines) if (this.#lines++ < MOST_LINES) this.#host.log(line.slice(0, 2000));
   }
 }
-
-/** What the guest put there: at most what a value of xenstore may hold, and never what a link leads to. */
-function readSmall(file: string): string {
-  try {
-    const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-    const data = Buffer.alloc(2048);
-    try {
-      return fstatSync(descriptor).isFile() ? data.toString("latin1", 0, readSync(descriptor, data, 0, data.length, 0)) : "";
-    } finally {
-      closeSync(descriptor);
-    }
-  } catch {
-    return "";
-  }
-}
-
-const isPath = (path: string): boolean => /^(vm-data|data|attr|control|drivers|feature)(\/[A-Za-z0-9_@-]+)+$/.test(path);
 
 function withResolver(): { promise: Promise<void>; resolve: () => void } {
   let resolve = (): void => {};

@@ -2,14 +2,16 @@
 // answers Windows' own programs from a modelled registry, processes, services and NGen queue, and runs installers as the image's descriptor declares them.
 // Promises: files are real files in the FAT file system of the system disk; the state that a restart keeps is on that disk too; nothing runs on the host.
 import { FatVolume } from "../storage/fat.ts";
+import { Boot, bootstrapProblem, type Payload, payloadOf } from "./boot.ts";
 import type { WindowsDescriptor } from "./descriptor.ts";
-import { Boot, bootstrapProblem, type Guest, type GuestHost, type Payload, type PowerOff, payloadOf } from "./machine.ts";
+import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { announceTools } from "./tools.ts";
 import { Files } from "./windows/files.ts";
 import { powershell } from "./windows/powershell.ts";
 import { type Answer, Environment, type Process, type Stream } from "./windows/process.ts";
 import { imageOf, programFor, runProgram } from "./windows/programs.ts";
-import { Capture, type Host, Shell } from "./windows/shell.ts";
+import { type Host, Shell } from "./windows/shell.ts";
+import { Capture } from "./windows/streams.ts";
 import { System } from "./windows/system.ts";
 import { BUILT_IN, builtIn, frameworkOf } from "./windows/system32.ts";
 

@@ -1,33 +1,8 @@
 // The commands inside cmd.exe: echo, set, copy, for's lists and the like.
-import { below, parent } from "./files.ts";
-import { argumentsOf } from "./process.ts";
-import { Capture, type Flow, Shell, scriptArguments } from "./shell.ts";
-import type { Command } from "./syntax.ts";
+import { at, done, failed, fileCommands, type Internal, NO_PATH, parts } from "./fileCommands.ts";
+import { scriptArguments } from "./process.ts";
+import type { Flow } from "./shell.ts";
 import { evaluate } from "./variables.ts";
-
-type Internal = (shell: Shell, rest: string, word: string) => Flow | Promise<Flow>;
-
-const NO_PATH = "The system cannot find the path specified.";
-const NO_FILE = "The system cannot find the file specified.";
-
-const done = (shell: Shell): Flow => {
-  shell.errorlevel = 0;
-  return undefined;
-};
-
-const failed = (shell: Shell, message: string, rc = 1): Flow => {
-  shell.fail(message, rc);
-  return undefined;
-};
-
-/** Arguments of an internal command: switches apart. */
-function parts(rest: string): { switches: string[]; names: string[] } {
-  const all = rest.match(/(?:"[^"]*"?|[^\s"])+/g) ?? [];
-  const switches = all.filter((part) => part.startsWith("/")).map((part) => part.toLowerCase());
-  return { switches, names: all.filter((part) => !part.startsWith("/")).map((part) => part.replaceAll('"', "")) };
-}
-
-const at = (shell: Shell, name: string) => shell.host.files.locate(name, shell.process.cwd);
 
 const echo: Internal = (shell, rest) => {
   const text = rest.slice(1);
@@ -80,94 +55,6 @@ const cd: Internal = (shell, rest) => {
   return undefined;
 };
 
-const makeFolder: Internal = (shell, rest) => {
-  for (const name of parts(rest).names) {
-    const folder = at(shell, name);
-    if (shell.host.files.exists(folder)) return failed(shell, `A subdirectory or file ${name} already exists.`);
-    if (!shell.host.files.hasDrive(folder.drive)) return failed(shell, "The system cannot find the drive specified.");
-    if (!shell.host.files.makeFolder(folder)) return failed(shell, "The filename, directory name, or volume label syntax is incorrect.");
-  }
-  return done(shell);
-};
-
-const removeFolder: Internal = (shell, rest) => {
-  const { switches, names } = parts(rest);
-  for (const name of names) {
-    const folder = at(shell, name);
-    if (!shell.host.files.isFolder(folder)) return failed(shell, NO_FILE, 2);
-    if (!switches.includes("/s") && shell.host.files.list(folder).length > 0) return failed(shell, "The directory is not empty.", 145);
-    shell.host.files.remove(folder);
-  }
-  return done(shell);
-};
-
-/** Files that a name with * or ? means. */
-function matching(shell: Shell, name: string) {
-  const { files } = shell.host;
-  const one = at(shell, name);
-  if (!/[*?]/.test(name)) return files.isFile(one) ? [one] : [];
-  const folder = parent(one);
-  const pattern = one.path.slice(one.path.lastIndexOf("/") + 1).replace(/[.+^${}()|[\]\\]/g, "\\$&");
-  const expression = new RegExp(
-    `^${pattern
-      .replaceAll("\\.*", "(\\..*)?")
-      .replaceAll(/(?<!\.)\*/g, ".*")
-      .replaceAll("?", ".?")}$`,
-    "i",
-  );
-  return files
-    .list(folder)
-    .filter((entry) => !entry.directory && expression.test(entry.name))
-    .map((entry) => below(folder, entry.name));
-}
-
-const del: Internal = (shell, rest) => {
-  for (const name of parts(rest).names) {
-    const whole = at(shell, name);
-    const found = shell.host.files.isFolder(whole) ? matching(shell, `${name}\\*`) : matching(shell, name);
-    if (found.length === 0) shell.process.err.write(`Could Not Find ${shell.host.files.full(whole)}\r\n`);
-    for (const file of found) shell.host.files.remove(file);
-  }
-  return done(shell);
-};
-
-const copy: Internal = (shell, rest, word) => {
-  const { files } = shell.host;
-  const [from = "", to = "."] = parts(rest).names;
-  const target = at(shell, to);
-  const sources = word === "move" && files.isFolder(at(shell, from)) ? [at(shell, from)] : matching(shell, from);
-  if (from === "" || sources.length === 0) return failed(shell, NO_FILE);
-  for (const source of sources) {
-    const name = source.path.slice(source.path.lastIndexOf("/") + 1);
-    const into = files.isFolder(target) ? below(target, name) : target;
-    if (!files.isFolder(parent(into))) return failed(shell, NO_PATH);
-    if (files.full(source).toLowerCase() === files.full(into).toLowerCase()) continue;
-    if (word === "move" && files.isFile(into)) files.remove(into);
-    const written = word === "copy" ? files.write(into, files.read(source) ?? new Uint8Array()) : files.move(source, into);
-    if (!written) return failed(shell, "There is not enough space on the disk.");
-  }
-  const what = word === "copy" ? "file(s) copied." : files.isFolder(target) && sources.length === 1 ? "dir(s) moved." : "file(s) moved.";
-  shell.process.out.write(`        ${sources.length} ${what}\r\n`);
-  return done(shell);
-};
-
-const rename: Internal = (shell, rest) => {
-  const [from = "", to = ""] = parts(rest).names;
-  const source = at(shell, from);
-  if (!shell.host.files.exists(source) || to === "") return failed(shell, NO_FILE);
-  shell.host.files.move(source, below(parent(source), to));
-  return done(shell);
-};
-
-const type: Internal = (shell, rest) => {
-  for (const name of parts(rest).names) {
-    const text = shell.host.files.readText(at(shell, name));
-    if (text === undefined) return failed(shell, NO_FILE);
-    shell.process.out.write(text);
-  }
-  return done(shell);
-};
-
 const call: Internal = async (shell, rest) => {
   const line = rest.trim();
   const [name = "", ...args] = scriptArguments(line);
@@ -198,7 +85,7 @@ const start: Internal = async (shell, rest) => {
     line = line.slice(option.length);
   }
   if (line === "") return undefined;
-  const child = new Shell(shell.host, { ...shell.process, env: shell.process.env.copy() });
+  const child = shell.child();
   if (wait) shell.errorlevel = await child.runLine(line);
   else shell.host.background(() => child.runLine(line));
   return undefined;
@@ -221,21 +108,11 @@ const endlocal: Internal = (shell) => {
 const nothing: Internal = () => undefined;
 
 const commands: Readonly<Record<string, Internal | undefined>> = {
+  ...fileCommands,
   echo,
   set,
   cd,
   chdir: cd,
-  md: makeFolder,
-  mkdir: makeFolder,
-  rd: removeFolder,
-  rmdir: removeFolder,
-  del,
-  erase: del,
-  copy,
-  move: copy,
-  ren: rename,
-  rename,
-  type,
   call,
   exit,
   start,
@@ -263,79 +140,5 @@ const commands: Readonly<Record<string, Internal | undefined>> = {
   verify: nothing,
 };
 
-/** What a loop's letters are in each of its turns. */
-async function loopValues(shell: Shell, loop: Command & { kind: "for" }): Promise<[string, string][][]> {
-  const list = shell.text(loop.set);
-  if (loop.mode === "l") {
-    const [from = 0, step = 1, to = 0] = list.split(/[\s,]+/).map(Number);
-    const values: [string, string][][] = [];
-    for (let value = from; step === 0 ? false : step > 0 ? value <= to : value >= to; value += step)
-      values.push([[loop.variable, String(value)]]);
-    return values;
-  }
-  if (loop.mode === "f") return linesOf(shell, loop, list);
-  const names = list.match(/(?:"[^"]*"?|[^\s,;="])+/g) ?? [];
-  return names
-    .flatMap((name) =>
-      /[*?]/.test(name) ? matching(shell, name).map((file) => `${name.replace(/[^\\/:]*$/, "")}${file.path.split("/").at(-1)}`) : [name],
-    )
-    .map((name) => [[loop.variable, name]]);
-}
-
-async function linesOf(shell: Shell, loop: Command & { kind: "for" }, list: string): Promise<[string, string][][]> {
-  const option = (name: string): string | undefined => new RegExp(`(?:^|\\s)${name}=(\\S*)`, "i").exec(loop.options)?.[1];
-  const back = /\busebackq\b/i.test(loop.options);
-  const quote = list[0] === list.at(-1) && list.length > 1 ? list[0] : undefined;
-  let text: string;
-  if (quote === (back ? "`" : "'")) {
-    const capture = new Capture();
-    const child = new Shell(shell.host, { ...shell.process, env: shell.process.env.copy(), out: capture });
-    await child.runLine(list.slice(1, -1));
-    text = capture.text;
-  } else if (quote === (back ? "'" : '"')) text = list.slice(1, -1);
-  else {
-    const read = shell.host.files.readText(at(shell, list));
-    if (read === undefined) {
-      shell.fail(`The system cannot find the file ${list}.`);
-      return [];
-    }
-    text = read;
-  }
-  const delimiters = /(?:^|\s)delims=(.*)$/i.exec(loop.options)?.[1] ?? " \t";
-  const end = option("eol") ?? ";";
-  const lines = text.split(/\r?\n/).slice(Number(option("skip") ?? 0));
-  return lines
-    .filter((line) => line !== "" && !line.startsWith(end))
-    .flatMap((line) => tokensOf(line, delimiters, option("tokens") ?? "1", loop.variable));
-}
-
-function tokensOf(line: string, delimiters: string, wanted: string, first: string): [string, string][][] {
-  const pieces: { text: string; at: number }[] = [];
-  for (let index = 0; index < line.length; ) {
-    if (delimiters.includes(line[index] ?? "")) {
-      index++;
-      continue;
-    }
-    let stop = index;
-    while (stop < line.length && !delimiters.includes(line[stop] ?? "")) stop++;
-    pieces.push({ text: line.slice(index, stop), at: index });
-    index = stop;
-  }
-  const values: string[] = [];
-  for (const token of wanted.split(",")) {
-    const [, from = "", to] = /^(\d+)(?:-(\d+))?/.exec(token) ?? [];
-    for (let number = Number(from); from !== "" && number <= Number(to ?? from); number++) values.push(pieces[number - 1]?.text ?? "");
-    if (token.endsWith("*")) {
-      const last = token === "*" ? 0 : Number(to ?? from);
-      const next = pieces[last];
-      values.push(next === undefined ? "" : line.slice(next.at));
-    }
-  }
-  if (pieces.length === 0) return [];
-  return [values.map((value, index): [string, string] => [String.fromCharCode(first.charCodeAt(0) + index), value])];
-}
-
 /** By its name in lower case. */
-const internalCommand = (word: string): Internal | undefined => (Object.hasOwn(commands, word) ? commands[word] : undefined);
-
-export const builtIns = { internalCommand, loopValues, splitArguments: argumentsOf };
+export const internalCommand = (word: string): Internal | undefined => (Object.hasOwn(commands, word) ? commands[word] : undefined);

@@ -1,6 +1,4 @@
 // What every modelled Windows program shares: its answer, its surroundings, where its output goes.
-import type { Files } from "./files.ts";
-
 /** What a program said. Streams are text with Windows' line ends. */
 export interface Answer {
   readonly out: string;
@@ -61,10 +59,6 @@ export interface Process {
   input: string | undefined;
 }
 
-export interface Surroundings {
-  readonly files: Files;
-}
-
 /** Splits a command line as the C runtime does: blanks separate, quotes group and go away. */
 export function argumentsOf(line: string): string[] {
   const args: string[] = [];
@@ -89,3 +83,12 @@ export function argumentsOf(line: string): string[] {
 
 // "C:\dir\" is a path to everyone but the C runtime; the programs here are lenient about it, as cmd's own are.
 const isDirectoryEnd = (line: string, index: number): boolean => line[index + 2] === undefined || /\s/.test(line[index + 2] ?? "");
+
+/** A name may be quoted in part; it ends at a blank outside quotes, and at a switch that follows without a blank (`tasklist/fo`). */
+export function firstWord(line: string): [string, string] {
+  const [name = ""] = /^(?:"[^"]*"?|[^\s"/;,=])+/.exec(line) ?? [];
+  return name === "" ? [line, ""] : [name, line.slice(name.length)];
+}
+
+/** %1 and so on: blanks, commas, semicolons and equals signs separate, quotes stay. */
+export const scriptArguments = (text: string): string[] => text.match(/(?:"[^"]*"?|[^\s,;="])+/g) ?? [];

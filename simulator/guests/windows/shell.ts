@@ -3,8 +3,10 @@
 // a script that never waits still lets time pass.
 
 import type { Files, Location } from "./files.ts";
-import { builtIns } from "./internal.ts";
-import { type Environment, notRecognized, type Process, type Stream } from "./process.ts";
+import { internalCommand } from "./internal.ts";
+import { loopValues } from "./loops.ts";
+import { argumentsOf, type Environment, firstWord, notRecognized, type Process, type Stream, scriptArguments } from "./process.ts";
+import { Capture, FileStream } from "./streams.ts";
 import { type Command, type Condition, OpenBlock, parseCommands, type Redirection, SyntaxProblem } from "./syntax.ts";
 import { replaceDelayed, replaceLoop, replaceVariables, type Substitution } from "./variables.ts";
 
@@ -53,6 +55,11 @@ export class Shell {
 
   get frame(): Frame | undefined {
     return this.#frames.at(-1);
+  }
+
+  /** Another process that inherits from this one. */
+  child(out = this.process.out): Shell {
+    return new Shell(this.host, { ...this.process, env: this.process.env.copy(), out });
   }
 
   /** `cmd /c line`; the exit code. */
@@ -222,7 +229,7 @@ export class Shell {
   async #for(command: Command & { kind: "for" }): Promise<Flow> {
     const before = new Map(this.loop);
     try {
-      for (const values of await builtIns.loopValues(this, command)) {
+      for (const values of await loopValues(this, command)) {
         for (const [letter, value] of values) this.loop.set(letter, value);
         const flow = await this.run(command.body);
         if (flow !== undefined) return flow;
@@ -286,7 +293,7 @@ export class Shell {
     const line = text.trim();
     if (line === "") return undefined;
     const word = /^[a-z]+(?=$|[\s.:;,=(/\\"[\]+])/i.exec(line)?.[0]?.toLowerCase();
-    const internal = word === undefined ? undefined : builtIns.internalCommand(word);
+    const internal = word === undefined ? undefined : internalCommand(word);
     if (word !== undefined && internal !== undefined) return internal(this, text.trimStart().slice(word.length), word);
     if (/^[A-Za-z]:$/.test(line)) {
       if (this.host.files.hasDrive(line[0] ?? "")) this.process.cwd = `${line.toUpperCase()}\\`;
@@ -323,7 +330,7 @@ export class Shell {
   async external(line: string): Promise<void> {
     const [name, rest] = firstWord(line);
     const plain = name.replaceAll('"', "");
-    const rc = await this.host.launch(line, plain, rest.trim() === "" ? [] : builtIns.splitArguments(rest), this.process);
+    const rc = await this.host.launch(line, plain, rest.trim() === "" ? [] : argumentsOf(rest), this.process);
     if (rc !== undefined) {
       this.errorlevel = rc;
       return;
@@ -338,15 +345,6 @@ export class Shell {
     this.errorlevel = rc;
   }
 }
-
-/** A name may be quoted in part; it ends at a blank outside quotes, and at a switch that follows without a blank (`tasklist/fo`). */
-export function firstWord(line: string): [string, string] {
-  const [name = ""] = /^(?:"[^"]*"?|[^\s"/;,=])+/.exec(line) ?? [];
-  return name === "" ? [line, ""] : [name, line.slice(name.length)];
-}
-
-/** %1 and so on: blanks, commas, semicolons and equals signs separate, quotes stay. */
-export const scriptArguments = (text: string): string[] => text.match(/(?:"[^"]*"?|[^\s,;="])+/g) ?? [];
 
 function labelled(lines: readonly string[], label: string): number | undefined {
   const wanted = label.replace(/^:/, "").trim().toLowerCase();
@@ -371,39 +369,3 @@ function compare(left: string, operator: string, right: string, ignoreCase: bool
 }
 
 const isSilent = (text: string): boolean => /^\s*(echo|set|if|rem)\b/i.test(text);
-
-export class Capture implements Stream {
-  text = "";
-  write(text: string): void {
-    this.text += text;
-  }
-}
-
-class FileStream implements Stream {
-  #text: string;
-  readonly #files: Files;
-  readonly #at: Location;
-  #dirty = false;
-
-  private constructor(files: Files, at: Location, before: string) {
-    this.#files = files;
-    this.#at = at;
-    this.#text = before;
-  }
-
-  static open(files: Files, at: Location, append: boolean): FileStream | undefined {
-    const before = append ? (files.readText(at) ?? "") : "";
-    if (!(append && files.isFile(at)) && !files.write(at, before)) return undefined;
-    return new FileStream(files, at, before);
-  }
-
-  write(text: string): void {
-    this.#text += text;
-    this.#dirty = true;
-  }
-
-  /** False: the disk is full. */
-  close(): boolean {
-    return !this.#dirty || this.#files.write(this.#at, this.#text);
-  }
-}
