@@ -14,6 +14,8 @@ export class Files {
   readonly #volumes = new Map<string, FatVolume>();
   /** Programs that every Windows has and that no disk here holds: lower-case full paths. */
   readonly #builtIn = new Set<string>();
+  /** What is known to be there: true for a folder. Only this guest writes to its disks while it runs. */
+  readonly #known = new Map<string, boolean>();
 
   mount(drive: string, volume: FatVolume): void {
     this.#volumes.set(drive.toUpperCase(), volume);
@@ -71,10 +73,13 @@ export class Files {
   write(at: Location, data: string | Uint8Array): boolean {
     const volume = this.#volumes.get(at.drive);
     if (volume === undefined || at.path === "" || !this.isFolder(parent(at)) || this.isFolder(at)) return false;
-    return this.#try(() => {
+    const written = this.#try(() => {
       volume.writeFile(at.path, data);
       return true;
     }, false);
+    if (written) this.#known.set(keyOf(at), false);
+    else this.#known.clear();
+    return written;
   }
 
   /** With the folders on its way. */
@@ -93,6 +98,7 @@ export class Files {
 
   /** A file, or a folder with all that it holds. */
   remove(at: Location): void {
+    this.#known.clear();
     if (at.path !== "") this.#try(() => this.#volumes.get(at.drive)?.remove(at.path), undefined);
   }
 
@@ -113,13 +119,17 @@ export class Files {
     const volume = this.#volumes.get(at.drive);
     if (volume === undefined) return undefined;
     if (at.path === "") return true;
-    return this.#try(() => {
+    const known = this.#known.get(keyOf(at));
+    if (known !== undefined) return known;
+    const found = this.#try(() => {
       if (!volume.exists(at.path)) return undefined;
       const name = at.path.slice(at.path.lastIndexOf("/") + 1).toLowerCase();
       const entry = volume.list(parent(at).path).find((each) => each.name.toLowerCase() === name);
       // Known by its short name only: tell it by what it can do.
       return entry?.directory ?? volume.readFile(at.path) === undefined;
     }, undefined);
+    if (found !== undefined) this.#known.set(keyOf(at), found);
+    return found;
   }
 
   // What a file system refuses is an error of the guest's program, not of the simulator.
@@ -139,3 +149,5 @@ export const parent = ({ drive, path }: Location): Location => ({
 });
 
 export const below = ({ drive, path }: Location, name: string): Location => ({ drive, path: path === "" ? name : `${path}/${name}` });
+
+const keyOf = ({ drive, path }: Location): string => `${drive}:${path}`.toLowerCase();
