@@ -58,7 +58,10 @@ export function measureSr(pool: Pool, sr: string): void {
   const record = db.get("SR", sr);
   if (record.content_type === "iso") return;
   for (const vdi of record.VDIs) accountSpace(pool, vdi);
-  db.update("SR", sr, { physical_utilisation: used(db, pool.storage, sr), virtual_allocation: record.VDIs.reduce((sum, vdi) => sum + (db.find("VDI", vdi)?.virtual_size ?? 0), 0) });
+  db.update("SR", sr, {
+    physical_utilisation: used(db, pool.storage, sr),
+    virtual_allocation: record.VDIs.reduce((sum, vdi) => sum + (db.find("VDI", vdi)?.virtual_size ?? 0), 0),
+  });
 }
 
 /** Bytes that an SR can still take. */

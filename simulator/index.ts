@@ -44,9 +44,9 @@ import { testCertificate, testKey } from "./testCertificate.ts";
 import { transfers } from "./transfers.ts";
 
 export type { SteppedClock } from "./clock.ts";
+export type { FaultRule } from "./faults.ts";
 export type { DescriptorInput } from "./guests/descriptor.ts";
 export { type GuestImage, makeGuestImage } from "./guests/image.ts";
-export type { FaultRule } from "./faults.ts";
 export type { Request } from "./log.ts";
 export type { Disk } from "./storage/disk.ts";
 

@@ -53,14 +53,17 @@ export class Server {
     this.host = host;
     this.options = options;
     const serve = (socket: net.Socket) => {
-      this.sockets.add(socket);
-      socket.on("close", () => this.sockets.delete(socket));
       void serveConnection(socket, (request, reply) => this.handle(request, reply)).catch(() => socket.destroy());
     };
     const common = { noDelay: true, allowHalfOpen: true, pauseOnConnect: false };
     this.server = options.tls
       ? tls.createServer({ ...common, ...options.tls, minVersion: "TLSv1.2" }, serve)
       : net.createServer(common, serve);
+    // All connections, also those whose TLS handshake never ends.
+    this.server.on("connection", (socket: net.Socket) => {
+      this.sockets.add(socket);
+      socket.on("close", () => this.sockets.delete(socket));
+    });
     this.server.on("tlsClientError", () => {}); // a client that does not trust the certificate; it knows
   }
 

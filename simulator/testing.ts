@@ -1,5 +1,7 @@
 /** For tests of the simulator: one that closes by itself, and calls over its wire. */
+import { DESCRIPTOR_PATH, type DescriptorInput } from "./guests/descriptor.ts";
 import { type Simulator, type SimulatorOptions, startSimulator } from "./index.ts";
+import { FatVolume } from "./storage/fat.ts";
 
 /** A failure that came over the wire. */
 export class Refused extends Error {
@@ -86,7 +88,7 @@ export async function named(rpc: Rpc, cls: string, name: string): Promise<string
 }
 
 export async function createVdi(rpc: Rpc, fields: Record<string, unknown> = {}): Promise<string> {
-  const SR = await named(rpc, "SR", "Local storage");
+  const SR = await rpc("pool.get_default_SR", (await rpc<string[]>("pool.get_all"))[0]);
   return rpc("VDI.create", {
     SR,
     name_label: "disk",
@@ -121,6 +123,33 @@ export async function createVm(rpc: Rpc, name = "vm"): Promise<{ vm: string; vdi
   await rpc("VM.set_is_a_template", vm, false);
   const vdi = await createVdi(rpc);
   return { vm, vdi, vbd: await createVbd(rpc, vm, vdi, { bootable: true }) };
+}
+
+/** Puts a guest on a disk, as an image would bring it. */
+export async function installGuest(simulator: Simulator, rpc: Rpc, vdi: string, descriptor: DescriptorInput): Promise<void> {
+  const volume = FatVolume.format(simulator.disk(await rpc("VDI.get_uuid", vdi)), { label: "SYSTEM", partitioned: "mbr" });
+  volume.writeFile(DESCRIPTOR_PATH, JSON.stringify(descriptor));
+}
+
+/** Waits, by events, until a field of an object is as it should be. */
+export async function until(
+  rpc: Rpc,
+  cls: string,
+  ref: string,
+  holds: (record: Record<string, unknown>) => boolean,
+): Promise<Record<string, unknown>> {
+  for (let token = ""; ; ) {
+    const batch = await rpc<{ token: string; events: { snapshot?: Record<string, unknown> }[] }>(
+      "event.from",
+      [`${cls}/${ref}`],
+      token,
+      30,
+    );
+    token = batch.token;
+    const last = batch.events.at(-1)?.snapshot;
+    if (last && holds(last)) return last;
+    if (batch.events.length === 0) throw new Error(`${cls} did not become what was waited for`);
+  }
 }
 
 /** Moves a stepped clock on, a little at a time, until something is done. */
