@@ -65,7 +65,7 @@ export const dynamicProvider = dynamicFront([tiny]);
 
 const tinySdk = `
 import { XenlayerResource } from ${JSON.stringify(join(checkout, "dist/sdk/dynamic.js"))};
-const shape = { type: "Tiny", outputs: ["token", "deep", "maybe"], secrets: [["password"], ["connector", "password"], ["steps", "*", "secretEnv"]] };
+const shape = { type: "Tiny", outputs: ["token", "deep", "maybe"], secrets: ["password", "connector.password", "steps.*.secretEnv"] };
 export class Tiny extends XenlayerResource {
   constructor(name, args, opts) { super(shape, name, args, opts); }
 }

@@ -10,14 +10,14 @@ export interface ResourceShape {
   type: string;
   /** Properties that only the provider sets. */
   outputs: readonly string[];
-  /** Paths of secrets; `*` stands for each element of a list. */
-  secrets: readonly (readonly string[])[];
+  /** Paths of secrets, as `connector.password`; `*` stands for each element of a list. */
+  secrets: readonly string[];
 }
 
 export abstract class XenlayerResource extends pulumi.dynamic.Resource {
   protected constructor(shape: ResourceShape, name: string, args: object, opts: pulumi.CustomResourceOptions = {}) {
     const given: pulumi.Inputs = { ...args };
-    for (const path of shape.secrets) {
+    for (const path of shape.secrets.map((secret) => secret.split("."))) {
       // A secret inside a list makes the engine hide the whole list, and reviewers see no step of it. There the provider's check marks the
       // secrets alone, before anything is stored; what is read by id sees no check.
       const mark =
@@ -32,7 +32,7 @@ export abstract class XenlayerResource extends pulumi.dynamic.Resource {
     // its children.
     const urn = pulumi.createUrn(name, `pulumi-nodejs:dynamic/${MODULE}:${shape.type}`, opts.parent);
     const hints = { __urn: (urn as unknown as { promise(): Promise<string> }).promise() };
-    const secrets = shape.secrets.flatMap(([first, ...rest]) => (first !== undefined && rest.length === 0 ? [first] : []));
+    const secrets = shape.secrets.filter((path) => !path.includes("."));
     super(
       providerOf(shape.type),
       name,

@@ -1,0 +1,632 @@
+// Generated from the definitions in provider/ by sdk/generate.ts: `npm run sdk`. Not edited by hand.
+/** What the classes and functions of this package take and give. */
+import type * as pulumi from "@pulumi/pulumi";
+
+export type OsLayerSourceFormat = "raw" | "vhd" | "qcow2";
+
+export type OsLayerSourceHypervisor = "xenserver" | "vsphere" | "hyperv" | "acropolis" | "azure" | "aws" | "otherHypervisor";
+
+export type OsLayerOs = "windows" | "linux";
+
+export type PlatformLayerPurpose = "packaging" | "publishing";
+
+export type PlatformHypervisor = "xenserver" | "vsphere" | "hyperv" | "acropolis" | "azure" | "aws" | "gcp" | "otherHypervisor";
+
+export type PlatformProvisioningService = "none" | "mcs" | "pvs" | "viewcomposer" | "otherProvisioning";
+
+export type PlatformConnectionBroker = "none" | "xendesktop" | "xenapp" | "view" | "rds" | "azurerdsh" | "otherBroker";
+
+export type PackagingDiskFormat = "vhd" | "qcow2";
+
+export type StepShell = "cmd" | "powershell" | "sh";
+
+export type PackagingMachineMode = "automatic" | "manual";
+
+export type PackagingMachineOnFailure = "keep" | "delete";
+
+export type CheckPolicy = "fix" | "block" | "warn" | "ignore";
+
+export type FinalizeNgen = "wait" | "execute-queued" | "update-force";
+
+export type FinalizeKms = "rearm" | "none";
+
+export type FinalizeOnDelete = "release" | "destroy";
+
+export type GetLayerKind = "os" | "platform";
+
+/** How the hosts' certificates are verified; by default against the system's authorities. */
+export interface TlsArgs {
+  /** false accepts any certificate: for tests only. Default: `true`. */
+  verify?: pulumi.Input<boolean | undefined>;
+  /** PEM of the authority that signed the hosts' certificates. */
+  caCertificate?: pulumi.Input<string | undefined>;
+  /** SHA-256 fingerprints of the hosts' own certificates, one per host. */
+  fingerprints?: pulumi.Input<pulumi.Input<string>[] | undefined>;
+}
+
+/** The connector: `connector.settings` of a ConnectorConfig. */
+export interface ConnectorArgs {
+  /**
+   * Any member of the pool, or several: host, host:port or URL. The coordinator is found from there. Plain http only when written as
+   * http://.
+   */
+  address: pulumi.Input<string | pulumi.Input<string>[]>;
+  /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
+  username?: pulumi.Input<string | undefined>;
+  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  password?: pulumi.Input<string | undefined>;
+  /** How the hosts' certificates are verified; by default against the system's authorities. */
+  tls?: pulumi.Input<TlsArgs | undefined>;
+  /** name_label or uuid of the custom template that packaging machines are cloned from: no disk, at least one network card. */
+  template: pulumi.Input<string>;
+  /** name_label or uuid of the storage repository that holds layers; it must be able to hold VHD disks. */
+  storageRepository: pulumi.Input<string>;
+  /** name_label or uuid of the network of packaging machines; default: the template's. */
+  network?: pulumi.Input<string | undefined>;
+  /** name_label or uuid of the ISO with the VM tools, inserted into packaging machines. */
+  toolsIso?: pulumi.Input<string | undefined>;
+  /** XenCenter folder of packaging machines, as /layers/packaging; default: the template's. */
+  folder?: pulumi.Input<string | undefined>;
+  /** Tags of packaging machines, beside the template's and xenlayer's own. */
+  tags?: pulumi.Input<pulumi.Input<string>[] | undefined>;
+  /** false moves disks over plain http, for speed; refused where hosts are https-only. Default: `true`. */
+  transferOverTls?: pulumi.Input<boolean | undefined>;
+  /** The ConnectorConfig's connectorId: the owner of everything made through it. */
+  connectorId: pulumi.Input<string>;
+}
+
+/** Where the operating system comes from: exactly one of file, vm, template, vdi. */
+export interface OsLayerSourceArgs {
+  /** Path of a VHD, raw or QCOW2 disk image; streamed sparsely. */
+  file?: pulumi.Input<string | undefined>;
+  /** Format of `file`; default: found out. A file that is not what this says is refused. */
+  format?: pulumi.Input<OsLayerSourceFormat | undefined>;
+  /** name_label or uuid of a halted VM whose first disk is copied. */
+  vm?: pulumi.Input<string | undefined>;
+  /** name_label or uuid of a template whose first disk is copied. */
+  template?: pulumi.Input<string | undefined>;
+  /** name_label or uuid of a disk that is copied. */
+  vdi?: pulumi.Input<string | undefined>;
+}
+
+/** What the layer is for. packaging takes only the hypervisor, publishing requires all three. */
+export interface PlatformArgs {
+  /** Hypervisor. */
+  hypervisor: pulumi.Input<PlatformHypervisor>;
+  /** Provisioning service; required for publishing, `none` is a value. */
+  provisioningService?: pulumi.Input<PlatformProvisioningService | undefined>;
+  /** Connection broker; required for publishing, `none` is a value. */
+  connectionBroker?: pulumi.Input<PlatformConnectionBroker | undefined>;
+}
+
+/** What becomes of versions that no program holds any more; default: they stay. */
+export interface RetentionArgs {
+  /** Released versions that are kept. */
+  keep?: pulumi.Input<number | undefined>;
+  /** Released versions older than this are removed. */
+  maxAgeDays?: pulumi.Input<number | undefined>;
+}
+
+export interface StepArgs {
+  /** What the step installs; shown while it runs. */
+  name: pulumi.Input<string>;
+  /** The text of the script. It runs as the guest's system account; its last exit code is the step's. */
+  run: pulumi.Input<string>;
+  /** Which program runs it: cmd or powershell on Windows, sh on Linux. */
+  shell: pulumi.Input<StepShell>;
+  /** Environment of this step only. */
+  env?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
+  /** Secret environment of this step only; deleted from the payload disk when the step has ended. */
+  secretEnv?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
+  /** Exit codes that mean success. Default: `[0]`. */
+  expectExit?: pulumi.Input<pulumi.Input<number>[] | undefined>;
+  /** Exit codes that mean success once the guest has restarted. Default: `[3010,1641,194]`. */
+  rebootExit?: pulumi.Input<pulumi.Input<number>[] | undefined>;
+  /** After this time the step counts as failed. Default: `60`. */
+  timeoutMinutes?: pulumi.Input<number | undefined>;
+}
+
+/** Limits of the waits. */
+export interface PackagingMachineTimeoutsArgs {
+  /** Until the guest's bootstrap must have been heard. Default: `15`. */
+  bootMinutes?: pulumi.Input<number | undefined>;
+  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
+  packageMinutes?: pulumi.Input<number | undefined>;
+}
+
+/** Policy per check: fix, block, warn or ignore. */
+export interface CheckPoliciesArgs {
+  bootDiskDrivers?: pulumi.Input<CheckPolicy | undefined>;
+  pendingReboot?: pulumi.Input<CheckPolicy | undefined>;
+  installer?: pulumi.Input<CheckPolicy | undefined>;
+  ngen?: pulumi.Input<CheckPolicy | undefined>;
+}
+
+/** Limits. */
+export interface FinalizeTimeoutsArgs {
+  /** Until the guest must have reported and powered off. Default: `120`. */
+  finalizeMinutes?: pulumi.Input<number | undefined>;
+  /** Restarts that pending work may cost. Default: `3`. */
+  rebootMax?: pulumi.Input<number | undefined>;
+  /** Between the two samples of every fact. Default: `15`. */
+  sampleGapSeconds?: pulumi.Input<number | undefined>;
+}
+
+/** Limits of the waits, of packaging and of finalizing. */
+export interface LayerVersionTimeoutsArgs {
+  /** Until the guest's bootstrap must have been heard. Default: `15`. */
+  bootMinutes?: pulumi.Input<number | undefined>;
+  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
+  packageMinutes?: pulumi.Input<number | undefined>;
+  /** Until the guest must have reported and powered off. Default: `120`. */
+  finalizeMinutes?: pulumi.Input<number | undefined>;
+  /** Restarts that pending work may cost. Default: `3`. */
+  rebootMax?: pulumi.Input<number | undefined>;
+  /** Between the two samples of every fact. Default: `15`. */
+  sampleGapSeconds?: pulumi.Input<number | undefined>;
+}
+
+/** How the hosts' certificates are verified; by default against the system's authorities. */
+export interface Tls {
+  /** false accepts any certificate: for tests only. Default: `true`. */
+  verify: boolean;
+  /** PEM of the authority that signed the hosts' certificates. */
+  caCertificate?: string | undefined;
+  /** SHA-256 fingerprints of the hosts' own certificates, one per host. */
+  fingerprints?: string[] | undefined;
+}
+
+/** The connector: `connector.settings` of a ConnectorConfig. */
+export interface Connector {
+  /**
+   * Any member of the pool, or several: host, host:port or URL. The coordinator is found from there. Plain http only when written as
+   * http://.
+   */
+  address: string | string[];
+  /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
+  username?: string | undefined;
+  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  password?: string | undefined;
+  /** How the hosts' certificates are verified; by default against the system's authorities. */
+  tls?: Tls | undefined;
+  /** name_label or uuid of the custom template that packaging machines are cloned from: no disk, at least one network card. */
+  template: string;
+  /** name_label or uuid of the storage repository that holds layers; it must be able to hold VHD disks. */
+  storageRepository: string;
+  /** name_label or uuid of the network of packaging machines; default: the template's. */
+  network?: string | undefined;
+  /** name_label or uuid of the ISO with the VM tools, inserted into packaging machines. */
+  toolsIso?: string | undefined;
+  /** XenCenter folder of packaging machines, as /layers/packaging; default: the template's. */
+  folder?: string | undefined;
+  /** Tags of packaging machines, beside the template's and xenlayer's own. */
+  tags?: string[] | undefined;
+  /** false moves disks over plain http, for speed; refused where hosts are https-only. Default: `true`. */
+  transferOverTls: boolean;
+  /** The ConnectorConfig's connectorId: the owner of everything made through it. */
+  connectorId: string;
+}
+
+/** Where the operating system comes from: exactly one of file, vm, template, vdi. */
+export interface OsLayerSource {
+  /** Path of a VHD, raw or QCOW2 disk image; streamed sparsely. */
+  file?: string | undefined;
+  /** Format of `file`; default: found out. A file that is not what this says is refused. */
+  format?: OsLayerSourceFormat | undefined;
+  /** name_label or uuid of a halted VM whose first disk is copied. */
+  vm?: string | undefined;
+  /** name_label or uuid of a template whose first disk is copied. */
+  template?: string | undefined;
+  /** name_label or uuid of a disk that is copied. */
+  vdi?: string | undefined;
+}
+
+/** What the layer is for. packaging takes only the hypervisor, publishing requires all three. */
+export interface Platform {
+  /** Hypervisor. */
+  hypervisor: PlatformHypervisor;
+  /** Provisioning service; required for publishing, `none` is a value. */
+  provisioningService?: PlatformProvisioningService | undefined;
+  /** Connection broker; required for publishing, `none` is a value. */
+  connectionBroker?: PlatformConnectionBroker | undefined;
+}
+
+/** What becomes of versions that no program holds any more; default: they stay. */
+export interface Retention {
+  /** Released versions that are kept. */
+  keep?: number | undefined;
+  /** Released versions older than this are removed. */
+  maxAgeDays?: number | undefined;
+}
+
+export interface Step {
+  /** What the step installs; shown while it runs. */
+  name: string;
+  /** The text of the script. It runs as the guest's system account; its last exit code is the step's. */
+  run: string;
+  /** Which program runs it: cmd or powershell on Windows, sh on Linux. */
+  shell: StepShell;
+  /** Environment of this step only. */
+  env?: Record<string, string> | undefined;
+  /** Secret environment of this step only; deleted from the payload disk when the step has ended. */
+  secretEnv?: Record<string, string> | undefined;
+  /** Exit codes that mean success. Default: `[0]`. */
+  expectExit: number[];
+  /** Exit codes that mean success once the guest has restarted. Default: `[3010,1641,194]`. */
+  rebootExit: number[];
+  /** After this time the step counts as failed. Default: `60`. */
+  timeoutMinutes: number;
+}
+
+/** Limits of the waits. */
+export interface PackagingMachineTimeouts {
+  /** Until the guest's bootstrap must have been heard. Default: `15`. */
+  bootMinutes: number;
+  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
+  packageMinutes: number;
+}
+
+export interface StepResult {
+  name: string;
+  exitCode: number;
+  seconds: number;
+  logDigest: string;
+}
+
+/** Policy per check: fix, block, warn or ignore. */
+export interface CheckPolicies {
+  bootDiskDrivers?: CheckPolicy | undefined;
+  pendingReboot?: CheckPolicy | undefined;
+  installer?: CheckPolicy | undefined;
+  ngen?: CheckPolicy | undefined;
+}
+
+/** Limits. */
+export interface FinalizeTimeouts {
+  /** Until the guest must have reported and powered off. Default: `120`. */
+  finalizeMinutes: number;
+  /** Restarts that pending work may cost. Default: `3`. */
+  rebootMax: number;
+  /** Between the two samples of every fact. Default: `15`. */
+  sampleGapSeconds: number;
+}
+
+/** Limits of the waits, of packaging and of finalizing. */
+export interface LayerVersionTimeouts {
+  /** Until the guest's bootstrap must have been heard. Default: `15`. */
+  bootMinutes: number;
+  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
+  packageMinutes: number;
+  /** Until the guest must have reported and powered off. Default: `120`. */
+  finalizeMinutes: number;
+  /** Restarts that pending work may cost. Default: `3`. */
+  rebootMax: number;
+  /** Between the two samples of every fact. Default: `15`. */
+  sampleGapSeconds: number;
+}
+
+export interface AuditEntry {
+  at: string;
+  event: string;
+  version?: string | undefined;
+  comment?: string | undefined;
+}
+
+export interface VersionSummary {
+  /** Id of the version. */
+  versionId: string;
+  /** Its name. */
+  version: string;
+  /** Editing, Finalizing, Deployable, Deleting or Broken. */
+  state: string;
+  /** uuid of its disk. */
+  vdiUuid: string;
+  /** What it is based on. */
+  basedOn: string;
+  /** When it was sealed, ISO 8601. */
+  sealedAt?: string | undefined;
+  /** Whether no program holds it any more. */
+  released: boolean;
+  /** What it adds to its base, in GiB. */
+  deltaGiB?: number | undefined;
+}
+
+/** Arguments of ConnectorConfig. */
+export interface ConnectorConfigArgs {
+  /**
+   * Any member of the pool, or several: host, host:port or URL. The coordinator is found from there. Plain http only when written as
+   * http://.
+   */
+  address: pulumi.Input<string | pulumi.Input<string>[]>;
+  /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
+  username?: pulumi.Input<string | undefined>;
+  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  password?: pulumi.Input<string | undefined>;
+  /** How the hosts' certificates are verified; by default against the system's authorities. */
+  tls?: pulumi.Input<TlsArgs | undefined>;
+  /** name_label or uuid of the custom template that packaging machines are cloned from: no disk, at least one network card. */
+  template: pulumi.Input<string>;
+  /** name_label or uuid of the storage repository that holds layers; it must be able to hold VHD disks. */
+  storageRepository: pulumi.Input<string>;
+  /** name_label or uuid of the network of packaging machines; default: the template's. */
+  network?: pulumi.Input<string | undefined>;
+  /** name_label or uuid of the ISO with the VM tools, inserted into packaging machines. */
+  toolsIso?: pulumi.Input<string | undefined>;
+  /** XenCenter folder of packaging machines, as /layers/packaging; default: the template's. */
+  folder?: pulumi.Input<string | undefined>;
+  /** Tags of packaging machines, beside the template's and xenlayer's own. */
+  tags?: pulumi.Input<pulumi.Input<string>[] | undefined>;
+  /** false moves disks over plain http, for speed; refused where hosts are https-only. Default: `true`. */
+  transferOverTls?: pulumi.Input<boolean | undefined>;
+  /** The id of an earlier connector whose layers are taken over, e.g. after a lost state; default: a new one. */
+  connectorId?: pulumi.Input<string | undefined>;
+}
+
+/** Arguments of OsLayer. */
+export interface OsLayerArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Name of the OS layer, unique among the connector's layers. */
+  name: pulumi.Input<string>;
+  /** Name of the version that `source` becomes. Another name adds a version; the older ones stay. */
+  version: pulumi.Input<string>;
+  /** Where the operating system comes from: exactly one of file, vm, template, vdi. */
+  source: pulumi.Input<OsLayerSourceArgs>;
+  /** Free text. */
+  description?: pulumi.Input<string | undefined>;
+  /** The account that created the OS: shown when somebody must log in to a packaging machine. */
+  account?: pulumi.Input<string | undefined>;
+  /** The hypervisor that the OS was installed on. Default: `xenserver`. */
+  sourceHypervisor?: pulumi.Input<OsLayerSourceHypervisor | undefined>;
+  /** Which guest side is used for packaging and finalizing. Default: `windows`. */
+  os?: pulumi.Input<OsLayerOs | undefined>;
+}
+
+/** Arguments of PlatformLayer. */
+export interface PlatformLayerArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Name of the layer, unique among the connector's layers. */
+  name: pulumi.Input<string>;
+  /** Id of the OS layer it belongs to for good (`os.layerId`). */
+  osLayer: pulumi.Input<string>;
+  /** packaging: used while making layers; publishing: part of published images. */
+  purpose: pulumi.Input<PlatformLayerPurpose>;
+  /** What the layer is for. packaging takes only the hypervisor, publishing requires all three. */
+  platform: pulumi.Input<PlatformArgs>;
+  /** Free text. */
+  description?: pulumi.Input<string | undefined>;
+  /**
+   * Path of a PNG or JPG file (at most 1024 x 1024 pixels, 512 KiB), `builtin:windows`, `builtin:linux`, `builtin:layer`, or
+   * `layer:<layerId>`.
+   */
+  icon?: pulumi.Input<string | undefined>;
+  /** Becomes an entry of the audit history at create and at each change of it. */
+  comment?: pulumi.Input<string | undefined>;
+  /** What becomes of versions that no program holds any more; default: they stay. */
+  retention?: pulumi.Input<RetentionArgs | undefined>;
+}
+
+/** Arguments of PackagingDisk. */
+export interface PackagingDiskArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Id of the platform layer (`layer.layerId`). */
+  layer: pulumi.Input<string>;
+  /** Name of the new version, unique in the layer. */
+  version: pulumi.Input<string>;
+  /** Name of the version of this layer to start from; default: its latest sealed one. */
+  baseVersion?: pulumi.Input<string | undefined>;
+  /** Name of a version of the OS layer to start afresh from (rebase). */
+  osVersion?: pulumi.Input<string | undefined>;
+  /** Resolved by xenlayer, shown for review: `<layer>/<version>` this version is based on. Don't set it. */
+  base?: pulumi.Input<string | undefined>;
+  /** name_label of the disk; default: `<layer> <version>`. */
+  fileName?: pulumi.Input<string | undefined>;
+  /** Disk format: what the storage repository can hold. Default: `vhd`. */
+  format?: pulumi.Input<PackagingDiskFormat | undefined>;
+  /** Virtual size in GiB; can only grow. Default: the base's. */
+  sizeGiB?: pulumi.Input<number | undefined>;
+  /** Digests by a name that people read; a changed one clones the disk anew. */
+  triggers?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
+  /** Becomes an entry of the audit history. */
+  comment?: pulumi.Input<string | undefined>;
+}
+
+/** Arguments of PackagingMachine. */
+export interface PackagingMachineArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Id of the PackagingDisk. */
+  disk: pulumi.Input<string>;
+  /** Steps in order. */
+  install?: pulumi.Input<pulumi.Input<StepArgs>[] | undefined>;
+  /** Steps after the others: remove installers, settings and files that don't belong into the layer. */
+  cleanup?: pulumi.Input<pulumi.Input<StepArgs>[] | undefined>;
+  /** Files for the steps: name to path. Steps find them in the folder XENLAYER_FILES. */
+  files?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
+  /** name_label or uuid of ISO images with installers. */
+  media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
+  /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
+  mode?: pulumi.Input<PackagingMachineMode | undefined>;
+  /** vCPUs; default: the template's. Needs vm-power-admin. */
+  cpus?: pulumi.Input<number | undefined>;
+  /** Memory in GiB; default: the template's. Needs vm-power-admin. */
+  memoryGiB?: pulumi.Input<number | undefined>;
+  /** name_label or uuid of the network; default: the connector's. */
+  network?: pulumi.Input<string | undefined>;
+  /** name_label or uuid of the ISO with the VM tools; default: the connector's. */
+  toolsIso?: pulumi.Input<string | undefined>;
+  /** Limits of the waits. */
+  timeouts?: pulumi.Input<PackagingMachineTimeoutsArgs | undefined>;
+  /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
+  onFailure?: pulumi.Input<PackagingMachineOnFailure | undefined>;
+}
+
+/** Arguments of Finalize. */
+export interface FinalizeArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Id of the PackagingDisk. */
+  disk: pulumi.Input<string>;
+  /** Id of the PackagingMachine. */
+  machine: pulumi.Input<string>;
+  /** Name of the version; must be the disk's. */
+  version: pulumi.Input<string>;
+  /** Policy per check: fix, block, warn or ignore. */
+  checks?: pulumi.Input<CheckPoliciesArgs | undefined>;
+  /** What is done about queued NGen work: wait, execute-queued or update-force. Default: `execute-queued`. */
+  ngen?: pulumi.Input<FinalizeNgen | undefined>;
+  /** rearm: KMS is rearmed as the last act; refused at a remaining count of 0. Default: `none`. */
+  kms?: pulumi.Input<FinalizeKms | undefined>;
+  /** Limits. */
+  timeouts?: pulumi.Input<FinalizeTimeoutsArgs | undefined>;
+  /** Becomes an entry of the audit history. */
+  comment?: pulumi.Input<string | undefined>;
+  /** release: the version stays in the layer; destroy: it is removed, once nothing uses it. Default: `release`. */
+  onDelete?: pulumi.Input<FinalizeOnDelete | undefined>;
+}
+
+/** Arguments of LayerVersion. */
+export interface LayerVersionArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Id of the platform layer (`layer.layerId`). */
+  layer: pulumi.Input<string>;
+  /** Name of the new version, unique in the layer. */
+  version: pulumi.Input<string>;
+  /** Name of the version of this layer to start from; default: its latest sealed one. */
+  baseVersion?: pulumi.Input<string | undefined>;
+  /** Name of a version of the OS layer to start afresh from (rebase). */
+  osVersion?: pulumi.Input<string | undefined>;
+  /** name_label of the disk; default: `<layer> <version>`. */
+  fileName?: pulumi.Input<string | undefined>;
+  /** Disk format: what the storage repository can hold. Default: `vhd`. */
+  format?: pulumi.Input<PackagingDiskFormat | undefined>;
+  /** Virtual size in GiB; can only grow. Default: the base's. */
+  sizeGiB?: pulumi.Input<number | undefined>;
+  /** Steps in order. */
+  install?: pulumi.Input<pulumi.Input<StepArgs>[] | undefined>;
+  /** Steps after the others: remove installers, settings and files that don't belong into the layer. */
+  cleanup?: pulumi.Input<pulumi.Input<StepArgs>[] | undefined>;
+  /** Files for the steps: name to path. Steps find them in the folder XENLAYER_FILES. */
+  files?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
+  /** name_label or uuid of ISO images with installers. */
+  media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
+  /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
+  mode?: pulumi.Input<PackagingMachineMode | undefined>;
+  /** vCPUs; default: the template's. Needs vm-power-admin. */
+  cpus?: pulumi.Input<number | undefined>;
+  /** Memory in GiB; default: the template's. Needs vm-power-admin. */
+  memoryGiB?: pulumi.Input<number | undefined>;
+  /** name_label or uuid of the network; default: the connector's. */
+  network?: pulumi.Input<string | undefined>;
+  /** name_label or uuid of the ISO with the VM tools; default: the connector's. */
+  toolsIso?: pulumi.Input<string | undefined>;
+  /** Limits of the waits, of packaging and of finalizing. */
+  timeouts?: pulumi.Input<LayerVersionTimeoutsArgs | undefined>;
+  /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
+  onFailure?: pulumi.Input<PackagingMachineOnFailure | undefined>;
+  /** Policy per check: fix, block, warn or ignore. */
+  checks?: pulumi.Input<CheckPoliciesArgs | undefined>;
+  /** What is done about queued NGen work: wait, execute-queued or update-force. Default: `execute-queued`. */
+  ngen?: pulumi.Input<FinalizeNgen | undefined>;
+  /** rearm: KMS is rearmed as the last act; refused at a remaining count of 0. Default: `none`. */
+  kms?: pulumi.Input<FinalizeKms | undefined>;
+  /** Becomes an entry of the audit history. */
+  comment?: pulumi.Input<string | undefined>;
+  /** release: the version stays in the layer; destroy: it is removed, once nothing uses it. Default: `release`. */
+  onDelete?: pulumi.Input<FinalizeOnDelete | undefined>;
+}
+
+/** Arguments of getLayer. */
+export interface GetLayerArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: Connector;
+  /** Name of the layer. */
+  name?: string | undefined;
+  /** Its id; one of the two. */
+  layerId?: string | undefined;
+}
+
+/** Arguments of getLayerOutput. */
+export interface GetLayerOutputArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Name of the layer. */
+  name?: pulumi.Input<string | undefined>;
+  /** Its id; one of the two. */
+  layerId?: pulumi.Input<string | undefined>;
+}
+
+/** Result of getLayer. */
+export interface GetLayerResult {
+  /** Id of the layer. */
+  layerId: string;
+  /** Its name. */
+  name: string;
+  /** OS layer or platform layer. */
+  kind: GetLayerKind;
+  /** Free text. */
+  description: string;
+  /** Id of the OS layer of a platform layer. */
+  osLayer?: string | undefined;
+  /** packaging or publishing. */
+  purpose?: string | undefined;
+  /** Hypervisor, provisioning service, connection broker. */
+  platform: Record<string, string>;
+  /** When it was created, ISO 8601. */
+  createdAt: string;
+  /** Names of its versions. */
+  versions: string[];
+  /** The audit history, oldest first. */
+  audit: AuditEntry[];
+}
+
+/** Arguments of getLayerVersions. */
+export interface GetLayerVersionsArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: Connector;
+  /** Id of the layer. */
+  layer: string;
+}
+
+/** Arguments of getLayerVersionsOutput. */
+export interface GetLayerVersionsOutputArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Id of the layer. */
+  layer: pulumi.Input<string>;
+}
+
+/** Result of getLayerVersions. */
+export interface GetLayerVersionsResult {
+  /** The versions. */
+  versions: VersionSummary[];
+}
+
+/** Arguments of getVersionReport. */
+export interface GetVersionReportArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: Connector;
+  /** Id of the version. */
+  versionId: string;
+}
+
+/** Arguments of getVersionReportOutput. */
+export interface GetVersionReportOutputArgs {
+  /** The connector: `connector.settings` of a ConnectorConfig. */
+  connector: pulumi.Input<ConnectorArgs>;
+  /** Id of the version. */
+  versionId: pulumi.Input<string>;
+}
+
+/** Result of getVersionReport. */
+export interface GetVersionReportResult {
+  /** Id of the version. */
+  versionId: string;
+  /** The report for people. */
+  text: string;
+  /** The whole report: every check with its samples, fixes, KMS counts. */
+  report: Record<string, unknown>;
+}
