@@ -77,6 +77,8 @@ describe("names", () => {
       const vm = await named(rpc, "VM", "xenlayer-packaging");
       await expect(rpc("VM.suspend", vm)).rejects.toMatchObject({ code: "NOT_IMPLEMENTED", params: ["VM.suspend"] });
       await expect(rpc("VDI.checksum", "x")).rejects.toMatchObject({ code: "NOT_IMPLEMENTED", params: ["VDI.checksum"] });
+      await expect(rpc("Bond.create", vm, [], "", "lacp", {})).rejects.toMatchObject({ code: "NOT_IMPLEMENTED", params: ["Bond.create"] });
+      await expect(rpc("host.destroy", vm)).rejects.toMatchObject({ code: "NOT_IMPLEMENTED" });
       await expect(rpc("event.register", ["*"])).rejects.toMatchObject({ code: "NOT_IMPLEMENTED", params: ["event.register"] });
     }));
 
@@ -244,4 +246,14 @@ describe("sessions", () => {
       await expect(rpc("pool.get_all")).rejects.toMatchObject({ code: "SESSION_INVALID" });
       expect(simulator.sessions()).toBe(500);
     }));
+});
+
+test("every written message is one of the datamodel", async () => {
+  for (const cls of ["event", "host", "message", "network", "PBD", "role", "session", "SR", "task", "VBD", "VDI", "VIF", "VM", "VTPM"]) {
+    const written = (await import(`./classes/${cls}.ts`)) as Record<string, Record<string, unknown>>;
+    for (const name of Object.keys(written[cls] ?? {})) {
+      const known = classes.get(cls)?.messages.has(name);
+      expect(known, `${cls}.${name}`).toBe(true);
+    }
+  }
 });

@@ -6,7 +6,7 @@
 import type { Context, Messages, Pool } from "./context.ts";
 import { type ClassModel, classes, type Message, type Row, type Value } from "./datamodel.ts";
 import { asXapiError, fail } from "./errors.ts";
-import { type FaultRule, faultError } from "./faults.ts";
+import { BrokenReply, faultError } from "./faults.ts";
 import { type Handler, implicit } from "./implicit.ts";
 import { withoutSecrets } from "./log.ts";
 import { shown, unmarshal } from "./marshal.ts";
@@ -16,15 +16,6 @@ import { toXml } from "./xmlrpc.ts";
 export interface Result {
   readonly type: string;
   readonly value: Value;
-}
-
-/** A fault that is no XAPI error: the connection or the HTTP reply fails. */
-export class BrokenReply extends Error {
-  readonly rule: FaultRule;
-  constructor(rule: FaultRule) {
-    super("fault on order");
-    this.rule = rule;
-  }
 }
 
 interface Target {
@@ -164,10 +155,10 @@ export class Dispatcher {
     else this.pool.sessions.authorize(session, permission, message.role);
   }
 
-  private handler({ model, name }: Target): Handler {
+  private handler({ model, name, message }: Target): Handler {
     const written = this.classes[model.name];
     if (written && Object.hasOwn(written, name)) return written[name] as unknown as Handler;
-    return implicit(model, name) ?? (() => fail("NOT_IMPLEMENTED", `${model.name}.${name}`));
+    return (generic(message, name) && implicit(model, name)) || (() => fail("NOT_IMPLEMENTED", `${model.name}.${name}`));
   }
 
   private find(method: string): Target | undefined {
@@ -202,6 +193,13 @@ export class Dispatcher {
     const coordinator = this.pool.db.all("pool")[0]?.[1].master ?? "";
     if (host !== coordinator) fail("HOST_IS_SLAVE", this.pool.db.find("host", coordinator)?.address ?? "");
   }
+}
+
+/** Whether a message may take its generic form: a hand-written one only where it reads or writes one field, or a table, as a generated one would. */
+function generic(message: Message, name: string): boolean {
+  if (message.implicit) return true;
+  const accessor = { get: 1, set: 2, add: name.startsWith("add_to_") ? 3 : 2, remove: 2 }[name.split("_")[0] ?? ""];
+  return accessor !== undefined && (message.params.length === accessor || name.startsWith("get_all"));
 }
 
 const listMethods = [

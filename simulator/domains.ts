@@ -5,11 +5,11 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Context, Pool } from "./context.ts";
-import { date, isNullRef, NULL_REF } from "./datamodel.ts";
 import { attachVbd, detachVbd, sharingError } from "./devices.ts";
+import { createGuestMetrics, destroyGuestMetrics, note, publishXenstore, showDomain, showHalted } from "./domainRecords.ts";
 import { fail } from "./errors.ts";
 import { type Guest, type GuestHost, guestOf } from "./guests/machine.ts";
-import { guestMetrics, Xenstore, xenstoreData } from "./xenstore.ts";
+import { Xenstore } from "./xenstore.ts";
 
 /** Simulated durations, as on a small idle host. */
 const ATTACH_DEVICE = 400;
@@ -46,15 +46,13 @@ export class Domains {
   async start(ctx: Context, vm: string, host: string, paused: boolean): Promise<void> {
     const { db, clock } = ctx;
     const record = db.get("VM", vm);
-    if (!isNullRef(record.guest_metrics) && db.has("VM_guest_metrics", record.guest_metrics))
-      db.destroy("VM_guest_metrics", record.guest_metrics);
-    db.update("VM", vm, { guest_metrics: NULL_REF });
+    destroyGuestMetrics(ctx, vm);
     const vbds = inOrder(ctx, vm);
     try {
       for (const [index, vbd] of vbds.entries()) {
+        if (!db.get("VBD", vbd).empty) await clock.sleep(ATTACH_DEVICE, ctx.signal);
         const refused = sharingError(db, vbd);
         if (refused) throw refused;
-        if (!db.get("VBD", vbd).empty) await clock.sleep(ATTACH_DEVICE, ctx.signal);
         attachVbd(db, vbd);
         ctx.progress((0.6 * (index + 1)) / vbds.length);
       }
@@ -77,11 +75,10 @@ export class Domains {
     };
     if (paused) this.hold(domain);
     this.domains.set(vm, domain);
-    this.show(vm, host, paused ? "Paused" : "Running");
+    showDomain(ctx, vm, host, this.nextId++, paused ? "Paused" : "Running");
     note(
       ctx,
       "VM_STARTED",
-      5,
       vm,
       `VM '${record.name_label}' started on host: ${db.get("host", host).name_label} (uuid: ${db.get("host", host).uuid})`,
     );
@@ -130,7 +127,7 @@ export class Domains {
     const domain = this.domains.get(vm);
     this.domains.delete(vm);
     domain?.gone.abort(new Error("the domain was destroyed"));
-    this.halted(vm);
+    showHalted(this.pool(), vm);
   }
 
   /** hard_reboot: a new domain in place of the old one. */
@@ -175,8 +172,8 @@ export class Domains {
       await domain.paused;
       await clock.sleep(METRICS_APPEAR, domain.gone.signal).catch(() => {});
       if (domain.gone.signal.aborted) return;
-      db.update("VM", vm, { guest_metrics: db.create("VM_guest_metrics", { live: true, last_updated: date(clock.now()) }) });
-      this.publish(domain);
+      createGuestMetrics(this.pool(), vm);
+      publishXenstore(this.pool(), domain.vm, domain.xenstore);
       const outcome = await this.boot(domain);
       if (domain.gone.signal.aborted || this.closed) return;
       const record = db.get("VM", vm);
@@ -189,17 +186,16 @@ export class Domains {
       domain.request = undefined;
       if (!again) {
         this.domains.delete(vm);
-        this.halted(vm);
-        note(this.pool(), "VM_SHUTDOWN", 5, vm, `VM '${record.name_label}' shutdown`);
+        showHalted(this.pool(), vm);
+        note(this.pool(), "VM_SHUTDOWN", vm, `VM '${record.name_label}' shutdown`);
         return;
       }
       await clock.sleep(BUILD_DOMAIN, domain.gone.signal).catch(() => {});
       if (domain.gone.signal.aborted) return;
-      if (!isNullRef(record.guest_metrics)) db.destroy("VM_guest_metrics", record.guest_metrics);
-      db.update("VM", vm, { guest_metrics: NULL_REF });
+      destroyGuestMetrics(this.pool(), vm);
       domain.xenstore = this.tree(vm);
-      this.show(vm, record.resident_on, "Running");
-      note(this.pool(), "VM_REBOOTED", 5, vm, `VM '${record.name_label}' rebooted`);
+      showDomain(this.pool(), vm, record.resident_on, this.nextId++, "Running");
+      note(this.pool(), "VM_REBOOTED", vm, `VM '${record.name_label}' rebooted`);
     }
   }
 
@@ -257,46 +253,6 @@ export class Domains {
     return Boolean(pool?.ha_enabled && pool.ha_reboot_vm_on_internal_shutdown && ha_always_run && ha_restart_priority === "restart");
   }
 
-  private show(vm: string, host: string, state: "Running" | "Paused"): void {
-    const { db, clock, endpoint } = this.pool();
-    const record = db.get("VM", vm);
-    for (const old of record.consoles) db.destroy("console", old);
-    const metrics = isNullRef(record.metrics) ? db.create("VM_metrics", {}) : record.metrics;
-    const now = date(clock.now());
-    db.update("VM_metrics", metrics, {
-      start_time: now,
-      last_updated: now,
-      memory_actual: record.memory_static_max,
-      VCPUs_number: record.VCPUs_at_startup,
-      hvm: true,
-      current_domain_type: "hvm",
-    });
-    const uuid = db.uuid();
-    const { tls, authority } = endpoint(host);
-    db.create("console", { VM: vm, protocol: "rfb", uuid, location: `${tls ? "https" : "http"}://${authority}/console?uuid=${uuid}` });
-    db.update("VM", vm, {
-      power_state: state,
-      domid: this.nextId++,
-      resident_on: host,
-      scheduled_to_be_resident_on: NULL_REF,
-      metrics,
-      memory_target: record.memory_static_max,
-    });
-  }
-
-  private halted(vm: string): void {
-    const pool = this.pool();
-    const { db, clock } = pool;
-    const record = db.find("VM", vm);
-    if (!record) return;
-    for (const vbd of record.VBDs) detachVbd(pool, vbd);
-    for (const vif of record.VIFs) db.update("VIF", vif, { currently_attached: false });
-    for (const old of record.consoles) db.destroy("console", old);
-    if (db.has("VM_metrics", record.metrics)) db.update("VM_metrics", record.metrics, { last_updated: date(clock.now()) });
-    if (db.has("VM_guest_metrics", record.guest_metrics)) db.update("VM_guest_metrics", record.guest_metrics, { live: false });
-    db.update("VM", vm, { power_state: "Halted", domid: -1, resident_on: NULL_REF, current_operations: record.current_operations });
-  }
-
   /** A domain's tree at its start: only keys below vm-data/ and FIST/ of VM.xenstore_data get there, others are dropped without a word. */
   private tree(vm: string): Xenstore {
     let scheduled = false;
@@ -306,25 +262,11 @@ export class Domains {
       scheduled = true;
       queueMicrotask(() => {
         scheduled = false;
-        if (this.domains.get(vm)?.xenstore === store) this.publish(domain);
+        if (this.domains.get(vm)?.xenstore === store) publishXenstore(this.pool(), domain.vm, domain.xenstore);
       });
     });
     for (const [path, value] of Object.entries(this.pool().db.get("VM", vm).xenstore_data)) if (shared(path)) store.put(path, value);
     return store;
-  }
-
-  /** What xapi does when a watch fires: the tree replaces VM.xenstore_data, and the guest metrics follow it. */
-  private publish(domain: Domain): void {
-    const { db, clock } = this.pool();
-    const vm = db.find("VM", domain.vm);
-    if (!vm) return;
-    const data = xenstoreData(domain.xenstore);
-    if (Object.keys(data).length > 1 || Object.keys(vm.xenstore_data).length > 0) db.update("VM", domain.vm, { xenstore_data: data });
-    const before = db.find("VM_guest_metrics", vm.guest_metrics);
-    if (!before) return;
-    db.update("VM_guest_metrics", vm.guest_metrics, guestMetrics(domain.xenstore));
-    if (db.find("VM_guest_metrics", vm.guest_metrics) !== before)
-      db.update("VM_guest_metrics", vm.guest_metrics, { last_updated: date(clock.now()) });
   }
 
   private hold(domain: Domain): void {
@@ -354,9 +296,4 @@ const shared = (path: string) => path.startsWith("vm-data/") || path.startsWith(
 /** The VBDs of a VM in the order of their positions. */
 function inOrder({ db }: Pick<Pool, "db">, vm: string): string[] {
   return [...db.get("VM", vm).VBDs].sort((a, b) => Number(db.get("VBD", a).userdevice) - Number(db.get("VBD", b).userdevice));
-}
-
-/** A message of the pool's log, as xapi writes it itself. */
-export function note(pool: Pick<Pool, "db" | "clock">, name: string, priority: number, vm: string, body: string): void {
-  pool.db.create("message", { name, priority, cls: "VM", obj_uuid: pool.db.get("VM", vm).uuid, timestamp: date(pool.clock.now()), body });
 }

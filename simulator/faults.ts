@@ -1,5 +1,6 @@
 /** Failures on order: a rule says which message (or HTTP request) fails, how, after how many calls and how often. */
 import { XapiError } from "./errors.ts";
+import type { HttpReply, HttpRequest } from "./http.ts";
 
 export interface FaultRule {
   /** "VM.start", "PUT /import_raw_vdi", or a pattern over such names; every call when left out. */
@@ -55,4 +56,72 @@ export class Faults {
 /** The error that a rule gives instead of an answer. */
 export function faultError(rule: FaultRule): XapiError {
   return new XapiError(rule.code ?? "INTERNAL_ERROR", rule.params ?? ["fault on order"]);
+}
+
+/** A fault that is no XAPI error: the connection or the HTTP reply fails. */
+export class BrokenReply extends Error {
+  readonly rule: FaultRule;
+  constructor(rule: FaultRule) {
+    super("fault on order");
+    this.rule = rule;
+  }
+}
+
+/** A bare status as `page` writes it, or no answer at all. */
+export async function breakReply(
+  rule: FaultRule,
+  reply: HttpReply,
+  page: (reply: HttpReply, status: number, text: string) => Promise<void>,
+): Promise<void> {
+  if (rule.http === undefined) return reply.cut();
+  await page(reply, rule.http, "fault on order");
+}
+
+const bytesBeforeCut = (rule: FaultRule | undefined) => (typeof rule?.cut === "object" ? rule.cut.afterBytes : undefined);
+
+/** The same request, whose body breaks off where the rule says. */
+export function cutRequest(request: HttpRequest, rule: FaultRule | undefined, reply: HttpReply): HttpRequest {
+  const limit = bytesBeforeCut(rule);
+  if (limit === undefined) return request;
+  const body = async function* (most?: number): AsyncIterable<Buffer> {
+    let left = limit;
+    for await (const chunk of request.body(most)) {
+      if (chunk.length >= left) {
+        yield chunk.subarray(0, left);
+        reply.cut();
+        return;
+      }
+      left -= chunk.length;
+      yield chunk;
+    }
+  };
+  return Object.create(request, { body: { value: body } }) as HttpRequest;
+}
+
+/** The same reply, whose body breaks off where the rule says. */
+export function cutReply(reply: HttpReply, rule: FaultRule | undefined): HttpReply {
+  const limit = bytesBeforeCut(rule);
+  if (limit === undefined) return reply;
+  const write = async (data: Uint8Array | string): Promise<void> => {
+    const bytes = typeof data === "string" ? Buffer.from(data) : data;
+    const left = limit - reply.written;
+    if (bytes.length < left) return reply.write(bytes);
+    await reply.write(bytes.subarray(0, left));
+    // Close in order, so that what was sent arrives: a body that ends early is what a client must notice.
+    await reply.close();
+    throw new XapiError("INTERNAL_ERROR", ["connection cut on order"]);
+  };
+  return {
+    head: (status, headers) => reply.head(status, headers),
+    write,
+    send: (status, contentType, body, headers) => reply.send(status, contentType, body, headers),
+    close: () => reply.close(),
+    cut: () => reply.cut(),
+    get started() {
+      return reply.started;
+    },
+    get written() {
+      return reply.written;
+    },
+  };
 }

@@ -6,10 +6,9 @@ import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import tls from "node:tls";
 import { FORWARDED, type HttpHandler, type Pool } from "./context.ts";
-import { BrokenReply, type Dispatcher } from "./dispatch.ts";
+import type { Dispatcher } from "./dispatch.ts";
 import { asXapiError, XapiError } from "./errors.ts";
-import type { FaultRule } from "./faults.ts";
-import { faultError } from "./faults.ts";
+import { BrokenReply, breakReply, cutReply, cutRequest, faultError } from "./faults.ts";
 import { type HttpReply, type HttpRequest, serveConnection } from "./http.ts";
 import { jsonEmergency, jsonFailure, jsonSuccess, parseJsonCall } from "./jsonrpc.ts";
 import { bare, escapeXml, failure, parseCall, success } from "./xmlrpc.ts";
@@ -96,7 +95,7 @@ export class Server {
     try {
       await this.route(request, reply);
     } catch (error) {
-      if (error instanceof BrokenReply) await breakReply(error.rule, reply);
+      if (error instanceof BrokenReply) await breakReply(error.rule, reply, page);
       else if (reply.started) await reply.close();
       else await internalError(reply, error);
     }
@@ -180,7 +179,7 @@ export class Server {
     const rule = pool.faults.match(key, Object.values(query));
     if (rule?.http !== undefined || rule?.cut === true) {
       log(new XapiError("connection"));
-      return breakReply(rule, reply);
+      return breakReply(rule, reply, page);
     }
     if (!task && action.label) task = pool.tasks.create({ label: action.label, host: this.host, session });
     const gone = new AbortController();
@@ -264,58 +263,4 @@ async function internalError(reply: HttpReply, error: unknown): Promise<void> {
   const body = `<html><body><h1>HTTP 500 internal server error</h1>An unexpected error occurred; please wait a while and try again. If the problem persists, please contact your support representative.<h1> Additional information </h1>${escapeXml(text)}</body></html>`;
   await reply.send(500, "text/html", body, { connection: "close" });
   await reply.close();
-}
-
-async function breakReply(rule: FaultRule, reply: HttpReply): Promise<void> {
-  if (rule.http === undefined) return reply.cut();
-  await page(reply, rule.http, "fault on order");
-}
-
-const bytesBeforeCut = (rule: FaultRule | undefined) => (typeof rule?.cut === "object" ? rule.cut.afterBytes : undefined);
-
-/** The same request, whose body breaks off where the rule says. */
-function cutRequest(request: HttpRequest, rule: FaultRule | undefined, reply: HttpReply): HttpRequest {
-  const limit = bytesBeforeCut(rule);
-  if (limit === undefined) return request;
-  const body = async function* (most?: number): AsyncIterable<Buffer> {
-    let left = limit;
-    for await (const chunk of request.body(most)) {
-      if (chunk.length >= left) {
-        yield chunk.subarray(0, left);
-        reply.cut();
-        return;
-      }
-      left -= chunk.length;
-      yield chunk;
-    }
-  };
-  return Object.create(request, { body: { value: body } }) as HttpRequest;
-}
-
-/** The same reply, whose body breaks off where the rule says. */
-function cutReply(reply: HttpReply, rule: FaultRule | undefined): HttpReply {
-  const limit = bytesBeforeCut(rule);
-  if (limit === undefined) return reply;
-  const write = async (data: Uint8Array | string): Promise<void> => {
-    const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    const left = limit - reply.written;
-    if (bytes.length < left) return reply.write(bytes);
-    await reply.write(bytes.subarray(0, left));
-    // Close in order, so that what was sent arrives: a body that ends early is what a client must notice.
-    await reply.close();
-    throw new XapiError("INTERNAL_ERROR", ["connection cut on order"]);
-  };
-  return {
-    head: (status, headers) => reply.head(status, headers),
-    write,
-    send: (status, contentType, body, headers) => reply.send(status, contentType, body, headers),
-    close: () => reply.close(),
-    cut: () => reply.cut(),
-    get started() {
-      return reply.started;
-    },
-    get written() {
-      return reply.written;
-    },
-  };
 }

@@ -10,6 +10,7 @@ import type { Records } from "../records.ts";
 type Vdi = Records["VDI"];
 
 const ALIGNMENT = 2 * 1024 ** 2;
+const MAX_CHAIN = 30;
 const MAX_VHD = 2040 * 1024 ** 3;
 /** Simulated durations of the storage manager's work, and its copying speed. */
 const SM_CALL = 300;
@@ -46,14 +47,18 @@ async function branch(ctx: Context, vdi: string, op: "clone" | "snapshot"): Prom
     const source = ctx.db.get("VDI", vdi);
     assertWritableSr(ctx, source.SR);
     assertRoom(ctx, source.SR, ALIGNMENT);
+    if (ctx.storage.depth(source.uuid) >= MAX_CHAIN) fail("SR_BACKEND_FAILURE_109", "", "The VDI chain is too long", "");
     await ctx.clock.sleep(SM_CALL, ctx.signal);
     const uuid = ctx.db.uuid();
     ctx.storage.clone(source.uuid, uuid);
+    // Both stand on the same hidden parent now.
+    const [, parent = ""] = ctx.storage.links(source.uuid);
+    ctx.db.update("VDI", vdi, { sm_config: { ...source.sm_config, "vhd-parent": parent } });
     const isSnapshot = op === "snapshot";
     return introduced(ctx, uuid, {
       ...inherited(source),
       SR: source.SR,
-      sm_config: { "vhd-parent": ctx.storage.links(source.uuid).at(-2) ?? "" },
+      sm_config: { "vhd-parent": parent },
       ...(isSnapshot ? { is_a_snapshot: true, snapshot_of: vdi, snapshot_time: date(ctx.clock.now()) } : {}),
     });
   });

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
+import type { Records } from "../records.ts";
 import { createVbd, createVdi, createVm, installGuest, login, named, through, until, withSimulator } from "../testing.ts";
 
 const guest = { guest: "windows", bootstrap: "none", tools: { version: "9.4.0" } } as const;
+type VmRecord = Records["VM"];
 const bare = { ...guest, tools: false } as const;
 
 describe("power states", () => {
@@ -198,8 +200,8 @@ describe("copies", () => {
       await rpc("VM.set_xenstore_data", template, { "vm-data/x": "1" });
       await rpc("VM.add_to_other_config", template, "default_template", "true");
       await rpc("VM.add_to_blocked_operations", template, "destroy", "ours");
-      const clone = await rpc<Record<string, never>>("VM.get_record", await rpc("VM.clone", template, "copy"));
-      const source = await rpc<Record<string, never>>("VM.get_record", template);
+      const clone = await rpc<VmRecord>("VM.get_record", await rpc("VM.clone", template, "copy"));
+      const source = await rpc<VmRecord>("VM.get_record", template);
       expect(clone).toMatchObject({
         is_a_template: true,
         is_default_template: false,
@@ -209,11 +211,11 @@ describe("copies", () => {
       });
       expect(clone.other_config).toMatchObject({ base_template_name: "xenlayer-packaging" });
       expect(clone.other_config).not.toHaveProperty("default_template");
-      expect((clone.other_config as Record<string, string>).mac_seed).not.toBe((source.other_config as Record<string, string>).mac_seed);
-      const mac = async (vm: Record<string, never>) => rpc<string>("VIF.get_MAC", (vm.VIFs as string[])[0]);
+      expect(clone.other_config.mac_seed).not.toBe(source.other_config.mac_seed);
+      const mac = async ({ VIFs }: VmRecord) => rpc<string>("VIF.get_MAC", VIFs[0]);
       expect(await mac(clone)).toMatch(/^.[26ae](:[0-9a-f]{2}){5}$/);
       expect(await mac(clone)).not.toBe(await mac(source));
-      const [vbd] = clone.VBDs as string[];
+      const [vbd] = clone.VBDs;
       expect(await rpc("VBD.get_VDI", vbd)).not.toBe(vdi);
       expect(await rpc("VBD.get_other_config", vbd)).toEqual({ owner: "" });
     }));

@@ -29,6 +29,7 @@ export const message = {
   get: (ctx: Context, cls: Message["cls"], uuid: string, earliest: string) =>
     since(ctx, earliest, (m) => m.cls === cls && m.obj_uuid === uuid),
   get_since: (ctx: Context, earliest: string) => since(ctx, earliest, () => true),
+  destroy: (ctx: Context, ref: string) => ctx.db.destroy("message", ref),
   destroy_many: (ctx: Context, refs: readonly string[]) => {
     for (const ref of refs) ctx.db.destroy("message", ref);
   },
