@@ -238,10 +238,11 @@ const PATIENCE = 2 * 3600_000;
 export async function operation<T>(ctx: Context, cls: "VM" | "VDI", ref: string, op: string, work: () => Promise<T> | T): Promise<T> {
   const error = () =>
     cls === "VM" ? vmOperationError(ctx.db, ref, op as VmOperation) : vdiOperationError(ctx.db, ref, op as VdiOperation);
-  const patience = AbortSignal.any([ctx.signal, AbortSignal.timeout(PATIENCE)]);
+  const since = Date.now();
   for (let refused = error(); refused; refused = error()) {
-    if (refused.code !== "OTHER_OPERATION_IN_PROGRESS" || patience.aborted) throw ctx.signal.aborted ? ctx.signal.reason : refused;
-    await nextChange(ctx, patience);
+    ctx.signal.throwIfAborted();
+    if (refused.code !== "OTHER_OPERATION_IN_PROGRESS" || Date.now() - since > PATIENCE) throw refused;
+    await nextChange(ctx, ctx.signal);
   }
   const mark = ctx.task || `OpaqueRef:${op}`;
   const running = () => ctx.db.row(cls, ref).current_operations as Record<string, string>;
@@ -256,7 +257,7 @@ export async function operation<T>(ctx: Context, cls: "VM" | "VDI", ref: string,
   }
 }
 
-/** Resolves at the next write of the database; rejects with a cancelled task's error. */
+/** Resolves at the next write of the database, or when the task is cancelled. */
 function nextChange(pool: Pool, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
