@@ -38,7 +38,13 @@ const PAYLOAD_DEVICE = "1";
 const BLOCKED = ["snapshot", "checkpoint", "clone", "copy", "export", "suspend", "make_into_template"];
 const REASON = "xenlayer is packaging a layer version with this machine";
 
-type Ctx = Context & { xapi: Xapi; request: MachineRequest; payloadBytes: number };
+type Ctx = Context & {
+  xapi: Xapi;
+  request: MachineRequest;
+  payloadBytes: number;
+  /** A clone that a killed run left half made: found when looking for the machine, removed when it is made. */
+  left?: Rec<"VM"> | undefined;
+};
 type WithVm = { vm: Rec<"VM"> };
 type WithVbds = WithVm & { vbds: Rec<"VBD">[] };
 
@@ -62,10 +68,12 @@ const payloadMarks = ({ record, entry }: MachineRequest): Marks => ({
 export const machinePlan = Plan.of<Ctx, object>()
   .step<WithVm>({
     title: "cloning the template",
-    find: async ({ xapi, request }) => {
-      const vm = await findMachine(xapi, request.name);
+    find: async (ctx) => {
+      const vm = await findMachine(ctx.xapi, ctx.request.name);
       // Marked and told to be no template is the last thing done to it: anything less is a clone that a killed run left.
-      return vm !== undefined && MARK in vm.other_config && !vm.is_a_template ? { vm } : undefined;
+      if (vm !== undefined && MARK in vm.other_config && !vm.is_a_template) return { vm };
+      ctx.left = vm;
+      return undefined;
     },
     run: async (ctx) => ({ vm: await cloneTemplate(ctx) }),
     undo: async ({ xapi }, { vm }) => xapi.destroy("VM", vm.$ref),
@@ -120,8 +128,7 @@ async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">>
       { property: "connector.template", reason: `template "${template.name_label}" does not fit the OS layer: ${errors.join("; ")}` },
     ]);
   for (const warning of warnings) ctx.warn(`template "${template.name_label}": ${warning}; images may ask for a restart`);
-  for (let left = await findMachine(xapi, name); left !== undefined; left = await findMachine(xapi, name))
-    await xapi.destroy("VM", left.$ref);
+  for (let left = ctx.left; left !== undefined; left = await findMachine(xapi, name)) await xapi.destroy("VM", left.$ref);
 
   const ref = await xapi.call<string>("VM.clone", template.$ref, name);
   const mark = {
