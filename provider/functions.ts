@@ -88,7 +88,7 @@ export async function getVersionReport(front: FrontContext, args: unknown): Prom
     throw new ConflictError(
       `version ${name} of layer "${record.meta.name}" has no evidence: ${entry.state === "Deployable" ? "its disk is gone" : "it is not sealed"}`,
     );
-  const payload = await fetchReport(ctx, xapi, evidence.$ref);
+  const payload = await fetchReport(ctx, xapi, evidence);
   const policies = (entry.sealed?.policies ?? {}) as Parameters<typeof judgeFinalize>[2];
   const order = payload.order ?? buildOrder({ order: "finalize", os: entry.base?.os ?? "windows", layer: record.meta.name, version: name });
   const verdict = judgeFinalize(order, payload, policies);

@@ -48,9 +48,14 @@ export async function sendOrder(ctx: Context, xapi: Xapi, payload: string, conte
 /** Size a payload disk must have for this content, in bytes. */
 export const payloadSize = async (content: PayloadContent): Promise<number> => (await writePayload(content)).length;
 
-export async function fetchReport(ctx: Context, xapi: Xapi, payload: string): Promise<PayloadReport> {
+export async function fetchReport(
+  ctx: Context,
+  xapi: Xapi,
+  payload: { $ref: string; virtual_size?: number | undefined },
+): Promise<PayloadReport> {
   const parts: Uint8Array[] = [];
-  for await (const part of await xapi.getDisk(payload, { format: "raw", maxBytes: MAX_PAYLOAD, signal: ctx.signal })) parts.push(part);
+  const reading = { format: "raw" as const, size: payload.virtual_size, maxBytes: MAX_PAYLOAD, signal: ctx.signal };
+  for await (const part of await xapi.getDisk(payload.$ref, reading)) parts.push(part);
   return await readPayload(Buffer.concat(parts));
 }
 
@@ -162,7 +167,7 @@ async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<vo
 async function heardOnDisk(ctx: Context, run: GuestRun): Promise<boolean> {
   const snapshot = await run.xapi.call<string>("VDI.snapshot", run.payload);
   try {
-    const report = await fetchReport(ctx, run.xapi, snapshot);
+    const report = await fetchReport(ctx, run.xapi, { $ref: snapshot });
     return report.order?.nonce === run.nonce && report.boots.length > 0;
   } finally {
     await run.xapi.destroy("VDI", snapshot);

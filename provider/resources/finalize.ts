@@ -224,7 +224,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
 
   if (machine.mode === "manual") {
     // The engineer's Shutdown For Finalize is the finalize: its verdict is of the last boot, and nothing has run since.
-    const report = await fetchReport(ctx, xapi, parts.payload.$ref);
+    const report = await fetchReport(ctx, xapi, parts.payload);
     const order = buildOrder({ ...settings, order: "package", ...(machine.nonce === undefined ? {} : { nonce: machine.nonce }) });
     return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
   }
@@ -250,7 +250,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       bootMinutes: BOOT_MINUTES,
       totalMinutes: wanted.timeouts.finalizeMinutes,
     });
-    const report = await fetchReport(ctx, xapi, parts.payload.$ref);
+    const report = await fetchReport(ctx, xapi, parts.payload);
     return judgeFinalize(order, report, policies);
   };
   const accepted = (machine.accept ?? []) as string[];
@@ -258,7 +258,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   const files =
     machine.order === "finalize"
       ? []
-      : [{ name: "packaging.json", data: Buffer.from(JSON.stringify((await fetchReport(ctx, xapi, parts.payload.$ref)).steps, null, 2)) }];
+      : [{ name: "packaging.json", data: Buffer.from(JSON.stringify((await fetchReport(ctx, xapi, parts.payload)).steps, null, 2)) }];
   // What the guest's plain tests call noisy and the full rules find harmless goes into the next order: at most twice.
   for (let boots = 0, accept = accepted; verdict?.state !== "ready" && boots < MAX_ORDERS; boots++) {
     const more = verdict?.accept.filter((fact) => !accept.includes(fact)) ?? [];

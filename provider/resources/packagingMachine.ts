@@ -361,7 +361,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });
-    const report = await fetchReport(ctx, xapi, parts.payload.$ref);
+    const report = await fetchReport(ctx, xapi, parts.payload);
     return { seen, report, verdict: wanted.mode === "manual" ? judgeFinalize(order, report) : judgePackage(order, report) };
   };
   let done: readonly StepReport[] = [];

@@ -21,6 +21,8 @@ export interface Body {
 
 export interface DiskRead {
   format: "raw" | "vhd";
+  /** virtual_size, where the caller has just read it: saves asking (raw). */
+  size?: number | undefined;
   /** Only blocks that differ from this disk (vhd). */
   base?: string | undefined;
   /** More than that is refused. */
@@ -71,7 +73,7 @@ export async function getDisk(transfers: Transfers, vdi: string, options: DiskRe
   const { session } = transfers;
   const { signal, format, base } = options;
   return session.attempt("GET /export_raw_vdi", true, signal, async (login) => {
-    const exact = format === "raw" ? Number(await login.rpc("VDI.get_virtual_size", [login.sessionId, vdi])) : undefined;
+    const exact = format === "raw" ? (options.size ?? Number(await login.rpc("VDI.get_virtual_size", [login.sessionId, vdi]))) : undefined;
     const task = await openTask(transfers, login, `xenlayer: export of ${format}`, signal);
     try {
       const path = `/export_raw_vdi?${new URLSearchParams({ vdi, format, ...(base === undefined ? {} : { base }), task_id: task.ref })}`;
