@@ -122,15 +122,31 @@ export async function findMachine(xapi: Xapi, machineName: string): Promise<Rec<
   return (await xapi.find("VM", { name_label: machineName })).find((vm) => !vm.is_a_snapshot);
 }
 
-/** Takes away the VM of a build. It is never stopped while a worker in it must not be interrupted: that is asked by the caller. */
-export async function removeMachine(ctx: Context, xapi: Xapi, machineName: string): Promise<void> {
+/**
+ * Takes away the VM of a build. It is never stopped while a worker in it must not be interrupted: that is asked by the caller.
+ * `halted`: the machine as it was seen a moment ago, which mostly saves looking for it.
+ */
+export async function removeMachine(ctx: Context, xapi: Xapi, machineName: string, halted?: Rec<"VM">): Promise<void> {
+  if (halted !== undefined && (await destroyed(xapi, halted))) return;
   const vm = await findMachine(xapi, machineName);
   if (vm === undefined) return;
   ctx.report(`removing packaging machine "${machineName}"`);
-  const blocked = Object.keys(vm.blocked_operations);
-  if (blocked.length > 0) await xapi.call("VM.set_blocked_operations", vm.$ref, {});
+  // What xenlayer blocks is not in the way; what somebody else has blocked may be.
+  if (["destroy", "hard_shutdown"].some((operation) => operation in vm.blocked_operations))
+    await xapi.call("VM.set_blocked_operations", vm.$ref, {});
   if (vm.power_state !== "Halted") await xapi.task("VM.hard_shutdown", [vm.$ref], { signal: ctx.signal }).catch(unlessHalted);
   await xapi.destroy("VM", vm.$ref);
+}
+
+/** False when it is not as it was any more. */
+async function destroyed(xapi: Xapi, vm: Rec<"VM">): Promise<boolean> {
+  try {
+    await xapi.destroy("VM", vm.$ref);
+    return true;
+  } catch (error) {
+    if (error instanceof XapiError && ["VM_BAD_POWER_STATE", "OPERATION_BLOCKED"].includes(error.code)) return false;
+    throw error;
+  }
 }
 
 function unlessHalted(error: unknown): void {

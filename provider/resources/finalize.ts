@@ -168,6 +168,7 @@ async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs): Prom
     throw new ConflictError(`version ${name} can't be finalized: its install steps are not done`, {
       hint: "run `pulumi up` again, so that the packaging machine finishes them",
     });
+  const used: { vm?: Rec<"VM"> } = {};
   const done = await withLease<Entry>(
     ctx,
     record,
@@ -175,7 +176,7 @@ async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs): Prom
     (before) => begun(before, name, holder),
     async (held) => {
       try {
-        const made = await proven({ ...ctx, signal: held.signal }, opened, wanted, held);
+        const made = await proven({ ...ctx, signal: held.signal }, opened, wanted, held, used);
         return { result: made, finish: () => made };
       } catch (error) {
         // A finalize that fails falls back: the version is open again, its machine is kept.
@@ -184,7 +185,7 @@ async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs): Prom
       }
     },
   );
-  await tidy(ctx, opened, done);
+  await tidy(ctx, opened, done, used.vm);
   if (wanted.comment !== undefined)
     await record.addAudit({ at: done.sealed?.at ?? "", event: "version sealed", version: name, comment: wanted.comment });
   return told(opened, done, holder);
@@ -196,13 +197,13 @@ function begun(before: Entry | undefined, name: string, holder: string): Entry {
 }
 
 // After the commit point, and again whenever a run finds it undone: the machine goes, the durable copy is written.
-async function tidy(ctx: Context, { xapi, record }: OpenedVersion, entry: Entry): Promise<void> {
-  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine.name);
+async function tidy(ctx: Context, { xapi, record }: OpenedVersion, entry: Entry, vm?: Rec<"VM">): Promise<void> {
+  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine.name, vm);
   await record.saveDocument(ctx.signal);
 }
 
 /** Boots the machine with the finalize order until its evidence proves the version ready; returns the entry as it will be sealed. */
-async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: Held): Promise<Entry> {
+async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: Held, used: { vm?: Rec<"VM"> }): Promise<Entry> {
   const { xapi, record, name } = opened;
   const machine = held.entry.machine as Machine;
   const os = held.entry.base?.os ?? "windows";
@@ -219,6 +220,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     wanted: { mode: machine.mode, os },
   };
   const parts = await ensureMachine(ctx, xapi, request, 0);
+  used.vm = parts.vm;
   const policies = wanted.checks ?? {};
   const settings = { os, layer: record.meta.name, version: name, mode: machine.mode, policies };
 
