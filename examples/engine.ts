@@ -48,6 +48,7 @@ export class Stack implements AsyncDisposable {
   readonly dir: string;
   readonly #folder: string;
   readonly #env: Readonly<Record<string, string>>;
+  #typesChecked = false;
 
   private constructor({ example, folder, env = {} }: StackOptions) {
     this.#folder = folder;
@@ -95,6 +96,8 @@ export class Stack implements AsyncDisposable {
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => JSON.parse(line) as EngineEvent);
+    // The program's types have been checked: once is enough.
+    if (ended.code === 0 && (operation === "preview" || operation === "up")) this.#typesChecked = true;
     const changes = events.findLast(({ summaryEvent }) => summaryEvent !== undefined)?.summaryEvent?.resourceChanges ?? {};
     return { ...ended, events, changes };
   }
@@ -124,6 +127,7 @@ export class Stack implements AsyncDisposable {
   #execute(command: string, args: readonly string[], show?: (text: string) => void): Promise<{ code: number; output: string }> {
     // .ci/env sets Pulumi's variables, so these come after it.
     const state = [`PULUMI_BACKEND_URL=file://${join(this.#folder, "state")}`, "PULUMI_DEBUG_COMMANDS=true"];
+    if (this.#typesChecked) state.push("PULUMI_NODEJS_TRANSPILE_ONLY=true");
     const own = Object.entries(this.#env).map(([name, value]) => `${name}=${value}`);
     const { XENLAYER_USERNAME: _, XENLAYER_PASSWORD: __, ...env } = process.env;
     const child = spawn(join(checkout, ".ci", "env"), ["env", ...state, ...own, command, ...args], {
@@ -154,10 +158,14 @@ export async function stackFolder(name: string): Promise<string> {
 /** All objects of a pool, by class and reference. */
 export type PoolState = Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, unknown>>>>>>;
 
-/** What two looks at a pool tell apart: objects that came or went, and fields that changed. Clocks that tick by themselves don't count. */
+/**
+ * What two looks at a pool tell apart: objects that came or went, and fields that changed. Left out are clocks that tick by themselves and messages: the pool's
+ * own log of machines that started and stopped, which XAPI keeps.
+ */
 export function poolDifferences(before: PoolState, after: PoolState): string[] {
   const lines: string[] = [];
   for (const cls of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    if (cls === "message") continue;
     const [old, now] = [before[cls] ?? {}, after[cls] ?? {}];
     const name = (record: Readonly<Record<string, unknown>> | undefined) => `"${String(record?.name_label ?? record?.uuid ?? "")}"`;
     for (const ref of Object.keys(now)) if (old[ref] === undefined) lines.push(`${cls} ${name(now[ref])} is new`);

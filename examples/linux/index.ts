@@ -59,6 +59,7 @@ sed -i "s/^server=.*/server=$SERVER/" /etc/agent/agent.conf`,
   cleanup: [{ name: "Logs", shell: "sh", run: "rm -rf /var/log/agent" }],
 });
 
+export const connectorId = connector.connectorId;
 export const layerId = platform.layerId;
 export const layerVersion = version.version;
 export const disk = version.vdiUuid;

@@ -61,6 +61,7 @@ const current = new xenlayer.LayerVersion("workstations", {
   ],
 });
 
+export const connectorId = connector.connectorId;
 export const layerId = platform.layerId;
 export const layerVersion = current.version;
 export const disk = current.vdiUuid;

@@ -54,6 +54,7 @@ const version = new xenlayer.LayerVersion("citrix-on-xenserver", {
   kms: "rearm",
 });
 
+export const connectorId = connector.connectorId;
 export const layerId = platform.layerId;
 export const layerVersion = version.version;
 export const disk = version.vdiUuid;

@@ -51,6 +51,7 @@ const sealed = new xenlayer.Finalize("packaging", {
   version: disk.version,
 });
 
+export const connectorId = connector.connectorId;
 export const layerId = platform.layerId;
 export const layerVersion = sealed.version;
 export const location = disk.location;
