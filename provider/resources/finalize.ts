@@ -81,7 +81,8 @@ export const finalize = defineResource(connectFor, {
     const opened = await openVersion(ctx, old.connector, id);
     if (opened === undefined || (opened.entry.state === "Deployable" && !(await diskIsThere(opened.xapi, opened.entry))))
       return { changes: true, replaces: ["disk"] };
-    if ((want.disk !== undefined && want.disk !== old.disk) || (want.version !== undefined && want.version !== old.version))
+    // An id that a preview doesn't know is another disk's.
+    if (("disk" in want && want.disk !== old.disk) || (want.version !== undefined && want.version !== old.version))
       return { replaces: ["disk"] };
     return opened.entry.state === "Deployable" && opened.entry.holders.finalize === old.holder ? {} : { changes: true };
   },

@@ -121,7 +121,8 @@ export const packagingMachine = defineResource(connectFor, {
     const opened = await openVersion(ctx, old.connector, id);
     // Its disk is made anew then, under another id.
     if (opened === undefined) return want.disk === old.disk ? { changes: true, replaces: ["disk"] } : { replaces: ["disk"] };
-    if (want.disk !== undefined && want.disk !== old.disk) return { replaces: ["disk"] };
+    // The id of a disk that is updated in place stays known in a preview: one that isn't known is another disk's.
+    if ("disk" in want && want.disk !== old.disk) return { replaces: ["disk"] };
     const { entry } = opened;
     if (entry.holders.machine !== old.holder) return { changes: true };
     if (entry.state === "Deployable") return {};
