@@ -76,9 +76,10 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
   let metricsOf = "";
 
   const look = async (): Promise<{ vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean }> => {
-    // The event brought the record along; without one something may have been missed.
-    const vm = latest ?? (await xapi.record("VM", run.vm));
+    // The event brought the record along; without one something may have been missed. One that comes while the record is read is the next look's.
+    const brought = latest;
     latest = undefined;
+    const vm = brought ?? (await xapi.record("VM", run.vm));
     heard ||= progressOf(vm, run.nonce) !== undefined;
     if (vm !== undefined && vm.power_state === "Running" && heard && !isNull(vm.guest_metrics) && metricsOf !== vm.guest_metrics) {
       metricsOf = vm.guest_metrics;
