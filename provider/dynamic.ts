@@ -41,19 +41,10 @@ function provide(resource: Resource, config: DynamicConfig): DynamicProvider {
     ...hidden(given),
   });
 
-  // What check and diff say stays on the row in a preview; a status of work that is done is taken off it. All has been heard when a method
-  // returns.
+  // Everything that a method says has been heard when it returns: a line after the result would belong to nothing.
   const call = async <T>(doing: string, given: Json, work: (ctx: FrontContext) => Promise<T>): Promise<T> => {
-    const ctx = context(given);
-    let said = "";
-    const report = (message: string) => {
-      if (message !== said) ctx.report(message);
-      said = message;
-    };
     try {
-      const done = await engine.during(work({ ...ctx, report }));
-      if (doing !== "check" && doing !== "diff" && said !== "") report("");
-      return done;
+      return await engine.during(work(context(given)));
     } catch (error) {
       throw outward(`${doing} ${resource.type}`, error, (outputs) => asState(outputs, given));
     } finally {
@@ -62,8 +53,12 @@ function provide(resource: Resource, config: DynamicConfig): DynamicProvider {
   };
   const context = (given: Json): FrontContext => {
     const urn = typeof given.__urn === "string" ? given.__urn : undefined;
+    let said: string | undefined;
     return {
-      report: (message) => engine.log({ severity: "info", message, urn, ephemeral: true }),
+      report: (message) => {
+        if (message !== said) engine.log({ severity: "info", message, urn, ephemeral: true });
+        said = message;
+      },
       warn: (message) => engine.log({ severity: "warning", message, urn, ephemeral: false }),
       signal: engine.signal,
       urn,

@@ -540,14 +540,7 @@ export interface LayerVersionArgs {
 }
 
 /** Arguments of getLayer. */
-export interface GetLayerArgs {
-  /** The connector: `connector.settings` of a ConnectorConfig. */
-  connector: Connector;
-  /** Name of the layer. */
-  name?: string | undefined;
-  /** Its id; one of the two. */
-  layerId?: string | undefined;
-}
+export type GetLayerArgs = pulumi.Unwrap<GetLayerOutputArgs>;
 
 /** Arguments of getLayerOutput. */
 export interface GetLayerOutputArgs {
@@ -584,12 +577,7 @@ export interface GetLayerResult {
 }
 
 /** Arguments of getLayerVersions. */
-export interface GetLayerVersionsArgs {
-  /** The connector: `connector.settings` of a ConnectorConfig. */
-  connector: Connector;
-  /** Id of the layer. */
-  layer: string;
-}
+export type GetLayerVersionsArgs = pulumi.Unwrap<GetLayerVersionsOutputArgs>;
 
 /** Arguments of getLayerVersionsOutput. */
 export interface GetLayerVersionsOutputArgs {
@@ -606,12 +594,7 @@ export interface GetLayerVersionsResult {
 }
 
 /** Arguments of getVersionReport. */
-export interface GetVersionReportArgs {
-  /** The connector: `connector.settings` of a ConnectorConfig. */
-  connector: Connector;
-  /** Id of the version. */
-  versionId: string;
-}
+export type GetVersionReportArgs = pulumi.Unwrap<GetVersionReportOutputArgs>;
 
 /** Arguments of getVersionReportOutput. */
 export interface GetVersionReportOutputArgs {

@@ -49,7 +49,7 @@ export function argsText(): string {
     ...fns.flatMap(({ type, inputs, made }) => {
       const name = type.charAt(0).toUpperCase() + type.slice(1);
       return [
-        interfaceText(`Arguments of ${type}.`, `${name}Args`, inputs.map(plainProperty)),
+        `${docText(`Arguments of ${type}.`, "")}\nexport type ${name}Args = pulumi.Unwrap<${name}OutputArgs>;`,
         interfaceText(`Arguments of ${type}Output.`, `${name}OutputArgs`, inputs.map(argument)),
         interfaceText(`Result of ${type}.`, `${name}Result`, made.map(plainProperty)),
       ];
