@@ -46,7 +46,6 @@ type Ctx = Context & {
   left?: Rec<"VM"> | undefined;
 };
 type WithVm = { vm: Rec<"VM"> };
-type WithVbds = WithVm & { vbds: Rec<"VBD">[] };
 
 export async function ensureMachine(
   ctx: Context,
@@ -78,14 +77,9 @@ export const machinePlan = Plan.of<Ctx, object>()
     run: async (ctx) => ({ vm: await cloneTemplate(ctx) }),
     undo: async ({ xapi }, { vm }) => xapi.destroy("VM", vm.$ref),
   })
-  .step<{ vbds: Rec<"VBD">[] }>({
-    title: "looking at its drives",
-    find: async ({ xapi }, { vm }) => ({ vbds: vm.VBDs.length === 0 ? [] : await xapi.find("VBD", { VM: vm.$ref }) }),
-    run: async () => ({ vbds: [] }),
-  })
   .step<object>({
     title: "attaching the packaging disk",
-    find: async ({ request }, { vbds }: WithVbds) => (vbds.some((vbd) => vbd.VDI === request.vdi.$ref) ? {} : undefined),
+    find: async ({ request }, { vm }: WithVm) => (isAttached(request.vdi, vm) ? {} : undefined),
     run: async ({ xapi, request }, { vm }) => attach(xapi, vm, request.vdi.$ref, SYSTEM_DEVICE, true),
   })
   .step<{ payload: Rec<"VDI"> }>({
@@ -105,9 +99,9 @@ export const machinePlan = Plan.of<Ctx, object>()
   })
   .step<object>({
     title: "attaching the payload disk",
-    find: async (_ctx, { payload, vbds }) => (vbds.some((vbd) => vbd.VDI === payload.$ref) ? {} : undefined),
-    run: async ({ xapi }, { vm, payload, vbds }) => {
-      const other = vbds.find((vbd) => vbd.userdevice === PAYLOAD_DEVICE);
+    find: async (_ctx, { vm, payload }) => (isAttached(payload, vm) ? {} : undefined),
+    run: async ({ xapi }, { vm, payload }) => {
+      const other = (await drivesOf(xapi, vm)).find((vbd) => vbd.userdevice === PAYLOAD_DEVICE);
       if (other !== undefined) await xapi.destroy("VBD", other.$ref);
       return await attach(xapi, vm, payload.$ref, PAYLOAD_DEVICE, false);
     },
@@ -115,8 +109,15 @@ export const machinePlan = Plan.of<Ctx, object>()
   .step<object>({
     title: "inserting ISO images",
     find: async ({ request }) => (isosOf(request).length === 0 ? {} : undefined),
-    run: async (ctx, { vm, vbds }) => insertIsos(ctx, vm, vbds),
+    run: async (ctx, { vm }) => insertIsos(ctx, vm, await drivesOf(ctx.xapi, vm)),
   });
+
+/** By the references that both records hold: the drive itself need not be read. */
+const isAttached = (vdi: Rec<"VDI">, vm: Rec<"VM">): boolean => vdi.VBDs.some((vbd) => vm.VBDs.includes(vbd));
+
+/** A machine that had none when it was found, or made, has only what this run attached: nothing to reckon with. */
+const drivesOf = async (xapi: Xapi, vm: Rec<"VM">): Promise<Rec<"VBD">[]> =>
+  vm.VBDs.length === 0 ? [] : await xapi.find("VBD", { VM: vm.$ref });
 
 async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">> {
   const { connector, record, version, entry, name, wanted } = request;
