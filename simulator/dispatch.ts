@@ -10,7 +10,7 @@ import { BrokenReply, faultError } from "./faults.ts";
 import { type Handler, implicit } from "./implicit.ts";
 import { withoutSecrets } from "./log.ts";
 import { shown, unmarshal } from "./marshal.ts";
-import { keyRole } from "./sessions.ts";
+import { permissionFor } from "./permissions.ts";
 import { toXml } from "./xmlrpc.ts";
 
 export interface Result {
@@ -87,8 +87,8 @@ export class Dispatcher {
     if (async && !message.async) fail("Fault", `No async mode for this operation (rpc: ${method})`);
     const values = checkParameters(method.replace(/^Async\./, ""), message, params);
     const session = message.session ? String(params[0]) : "";
-    if (message.session || name.startsWith("login")) this.assertCoordinator(host);
     if (message.session) this.pool.sessions.check(session);
+    if (message.session || name.startsWith("login")) this.assertCoordinator(host);
     if (message.state === "removed" && !message.implicit) fail("MESSAGE_REMOVED"); // getters of removed fields still answer
 
     const rule = this.pool.faults.match(method, values);
@@ -96,7 +96,7 @@ export class Dispatcher {
     if (broken && rule.when !== "after") throw new BrokenReply(rule);
     const run = async (task: string): Promise<Value> => {
       if (rule && !broken && rule.when !== "after") throw faultError(rule);
-      if (message.session) this.authorize(session, model, name, message, values);
+      if (message.session) this.pool.sessions.authorize(session, permissionFor(model.name, name, values[1]));
       const value = await this.handler(target)(this.context(host, session, task), ...values);
       if (rule && !broken) throw faultError(rule);
       return (value ?? "") as Value;
@@ -147,14 +147,6 @@ export class Dispatcher {
     };
   }
 
-  private authorize(session: string, model: ClassModel, name: string, message: Message, values: readonly Value[]): void {
-    const permission = `${model.name}.${name}`;
-    const map = /^(add_to|remove_from)_(.+)$/.exec(name);
-    const key = map ? keyRole(model.name, map[2] ?? "", String(values[1])) : undefined;
-    if (key) this.pool.sessions.authorize(session, `${permission}/key:${String(values[1])}`, key);
-    else this.pool.sessions.authorize(session, permission, message.role);
-  }
-
   private handler({ model, name, message }: Target): Handler {
     const written = this.classes[model.name];
     if (written && Object.hasOwn(written, name)) return written[name] as unknown as Handler;
@@ -180,12 +172,12 @@ export class Dispatcher {
   /** With parameters XAPI takes an unknown name for an extension, which needs a session and Host.call_extension (api_server.ml). */
   private unknown(host: string, method: string, params: readonly unknown[]): never {
     if (params.length > 0) {
-      this.assertCoordinator(host);
       this.pool.sessions.check(String(params[0]));
+      this.assertCoordinator(host);
     }
     const [cls = "", name = ""] = method.replace(/^Async\./, "").split(".");
     if (classes.get(cls)?.hidden.has(name)) fail("NOT_IMPLEMENTED", `${cls}.${name}`);
-    if (params.length > 0) this.pool.sessions.authorize(String(params[0]), "host.call_extension", "pool-admin");
+    if (params.length > 0) this.pool.sessions.authorize(String(params[0]), "host.call_extension");
     return fail("MESSAGE_METHOD_UNKNOWN", method);
   }
 

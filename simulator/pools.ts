@@ -2,8 +2,8 @@
 import type { Pool } from "./context.ts";
 import { macOf } from "./copies.ts";
 import { date, NULL_REF } from "./datamodel.ts";
+import { ROLES } from "./permissions.ts";
 import type { Records } from "./records.ts";
-import { ROLES } from "./sessions.ts";
 
 export type PoolName = "small" | "ha";
 

@@ -11,6 +11,7 @@ import { asXapiError, XapiError } from "./errors.ts";
 import { BrokenReply, breakReply, cutReply, cutRequest, faultError } from "./faults.ts";
 import { type HttpReply, type HttpRequest, serveConnection } from "./http.ts";
 import { jsonEmergency, jsonFailure, jsonSuccess, parseJsonCall } from "./jsonrpc.ts";
+import { permissionForHttp } from "./permissions.ts";
 import { bare, escapeXml, failure, parseCall, success } from "./xmlrpc.ts";
 
 /** xapi-consts/constants.ml: http_limit_max_rpc_size. */
@@ -21,8 +22,6 @@ const EMERGENCY = new Set(["HOST_STILL_BOOTING", "HOST_ITS_OWN_SLAVE"]);
 
 /** An HTTP action: `/import_raw_vdi` and the like. */
 export interface Action {
-  /** Minimal role (`http/<action>` in RBAC). */
-  readonly role: string;
   /** Label of the task that it makes when none is given; without one it has no task. */
   readonly label?: string;
   readonly handle: HttpHandler;
@@ -63,7 +62,8 @@ export class Server {
       this.sockets.add(socket);
       socket.on("close", () => this.sockets.delete(socket));
     });
-    this.server.on("tlsClientError", () => {}); // a client that does not trust the certificate; it knows
+    // A client that does not trust the certificate knows; its socket is half open, and would be for ever.
+    this.server.on("tlsClientError", (_error, socket: net.Socket) => socket.destroy());
   }
 
   listen(port: number, address: string): Promise<number> {
@@ -170,7 +170,7 @@ export class Server {
       });
     let task = given !== undefined && pool.db.has("task", given) ? given : "";
     try {
-      pool.sessions.authorize(session, `http/${key.replace(/^\w+ \//, "")}`, action.role);
+      pool.sessions.authorize(session, permissionForHttp(key));
     } catch (error) {
       if (task) pool.tasks.fail(task, error);
       log(asXapiError(error));

@@ -1,13 +1,11 @@
 /**
- * Sessions and roles (xen-api ocaml/xapi/xapi_session.ml, session_check.ml, rbac.ml; roles in ocaml/idl/datamodel_roles.ml). root is the local superuser and passes
- * every check; every subject has the name of its one role and root's password.
+ * Sessions, and what they may do (xen-api ocaml/xapi/xapi_session.ml, session_check.ml, rbac.ml). root is the local superuser and passes every check; every subject has
+ * the name of its one role and root's password.
  */
 import type { Database } from "./database.ts";
-import { date, isNullRef } from "./datamodel.ts";
+import { date } from "./datamodel.ts";
 import { fail } from "./errors.ts";
-
-/** From the highest to the lowest; each includes those after it. */
-export const ROLES = ["pool-admin", "pool-operator", "vm-power-admin", "vm-admin", "vm-operator", "read-only"] as const;
+import { permissionsOf, rolesWith } from "./permissions.ts";
 
 /** xapi_globs.ml: sessions of one originator, of one user that is not root, and of all others. The oldest are dropped. */
 const MAX_PER_ORIGINATOR = 500;
@@ -18,6 +16,7 @@ const ACTIVITY = 10 * 60_000;
 export class Sessions {
   private readonly db: Database;
   private readonly active = new Map<string, number>();
+  private readonly permissions = new Map<string, ReadonlySet<string>>();
   private readonly ended = new Set<(session: string) => void>();
 
   constructor(db: Database) {
@@ -30,7 +29,8 @@ export class Sessions {
     if (options.password !== options.expected || (user !== "root" && !subject)) {
       fail("SESSION_AUTHENTICATION_FAILED", user, "Authentication failure");
     }
-    if (subject && subject[1].roles.length === 0) fail("RBAC_PERMISSION_DENIED", "session.login_with_password", "Subject has no roles");
+    const roles = subject?.[1].roles.map((role) => this.db.get("role", role).name_label) ?? [];
+    if (subject && roles.length === 0) fail("RBAC_PERMISSION_DENIED", "session.login_with_password", "Subject has no roles");
     const now = date(Date.now());
     const ref = this.db.create("session", {
       this_host: options.host,
@@ -39,6 +39,8 @@ export class Sessions {
       auth_user_sid: subject?.[1].subject_identifier ?? "",
       auth_user_name: user,
       originator: options.originator,
+      // One list for all sessions of a role; a later change of the subject's roles counts from its next login.
+      rbac_permissions: roles.length === 1 ? permissionsOf(roles[0] ?? "") : [...new Set(roles.flatMap(permissionsOf))],
       last_active: now,
       validation_time: now,
     });
@@ -59,6 +61,7 @@ export class Sessions {
 
   logout(ref: string): void {
     this.active.delete(ref);
+    this.permissions.delete(ref);
     this.db.destroy("session", ref);
     for (const listener of [...this.ended]) listener(ref);
   }
@@ -73,37 +76,14 @@ export class Sessions {
     return this.db.refs("session").length;
   }
 
-  /** Rank of a session's highest role in ROLES; the local superuser is above all of them. */
-  private rank(session: string): number {
-    const record = this.db.get("session", session);
-    if (record.is_local_superuser) return -1;
-    const subject = isNullRef(record.subject) ? undefined : this.db.find("subject", record.subject);
-    const ranks = (subject?.roles ?? []).map((role) => (ROLES as readonly string[]).indexOf(this.db.find("role", role)?.name_label ?? ""));
-    return Math.min(ROLES.length, ...ranks.filter((rank) => rank >= 0));
+  /** Refuses what is not among the permissions that the session got at login; the text is rbac.ml's. */
+  authorize(session: string, permission: string): void {
+    const { is_local_superuser, rbac_permissions } = this.db.get("session", session);
+    if (is_local_superuser) return;
+    const granted = this.permissions.get(session) ?? new Set(rbac_permissions);
+    this.permissions.set(session, granted);
+    if (granted.has(permission)) return;
+    const roles = rolesWith(permission).join(", ");
+    fail("RBAC_PERMISSION_DENIED", permission, `No permission in user session. (Roles with this permission: ${roles})`);
   }
-
-  /** Whether a session has at least this role; a role outside the list is the local superuser's alone. */
-  allows(session: string, role: string): boolean {
-    return this.rank(session) <= (ROLES as readonly string[]).indexOf(role);
-  }
-
-  /** Refuses a permission to a session whose role is too low; the text is rbac.ml's. */
-  authorize(session: string, permission: string, role: string): void {
-    if (this.allows(session, role)) return;
-    const allowed = ROLES.slice(0, (ROLES as readonly string[]).indexOf(role) + 1).join(", ");
-    fail("RBAC_PERMISSION_DENIED", permission.toLowerCase(), `No permission in user session. (Roles with this permission: ${allowed})`);
-  }
-}
-
-const GUI_KEYS = /^(folder|XenCenter\.CustomFields\..*)$/;
-const TASK_KEYS = /^(applies_to|XenCenterUUID|XenCenterMeddlingActionTitle)$/;
-
-/** Single keys of a map that need another role than the map itself: `vm.add_to_other_config/key:folder` (datamodel.ml, map_keys_roles). */
-export function keyRole(cls: string, field: string, key: string): string | undefined {
-  if (field === "other_config" && GUI_KEYS.test(key) && ["VM", "VDI", "SR", "host", "network", "pool"].includes(cls)) return "vm-operator";
-  if (field === "other_config" && cls === "pool" && key === "EMPTY_FOLDERS") return "vm-operator";
-  if (field === "other_config" && cls === "task" && TASK_KEYS.test(key)) return "vm-operator";
-  if (cls === "VM" && field === "other_config" && key === "pci") return "pool-admin";
-  if (cls === "VM" && field === "platform" && key === "hvm_serial") return "pool-admin";
-  return undefined;
 }

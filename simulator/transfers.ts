@@ -25,8 +25,8 @@ const CONTENT_TYPES = {
 type Format = keyof typeof CONTENT_TYPES;
 
 export const transfers: Readonly<Record<string, Action>> = {
-  "PUT /import_raw_vdi": { role: "vm-admin", label: "Importing raw VDI", handle: importRawVdi },
-  "GET /export_raw_vdi": { role: "vm-admin", label: "Exporting raw VDI", handle: exportRawVdi },
+  "PUT /import_raw_vdi": { label: "Importing raw VDI", handle: importRawVdi },
+  "GET /export_raw_vdi": { label: "Exporting raw VDI", handle: exportRawVdi },
 };
 
 async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context): Promise<string | typeof FORWARDED | undefined> {

@@ -2,17 +2,18 @@
 import type { Context, Messages } from "../context.ts";
 import { fail } from "../errors.ts";
 import { addToMap, removeFromMap } from "../implicit.ts";
+import { ANY_TASK } from "../permissions.ts";
 import type { Records } from "../records.ts";
 
 type Task = Records["task"];
 
-function assertOwn(ctx: Context, task: string, permission: string): void {
+function assertOwn(ctx: Context, task: string): void {
   ctx.db.get("task", task);
-  if (!ctx.tasks.owns(ctx.session, task)) ctx.sessions.authorize(ctx.session, permission, "pool-operator");
+  if (!ctx.tasks.owns(ctx.session, task)) ctx.sessions.authorize(ctx.session, ANY_TASK);
 }
 
 function change(ctx: Context, task: string, fields: Partial<Task>): void {
-  assertOwn(ctx, task, "task.set_status/any");
+  assertOwn(ctx, task);
   if (!ctx.tasks.pending(task)) fail("OPERATION_NOT_ALLOWED", `task ${task} is not pending`);
   ctx.db.update("task", task, fields);
 }
@@ -22,11 +23,11 @@ export const task = {
     ctx.tasks.create({ label, description, host: ctx.host, session: ctx.session }),
 
   destroy: (ctx: Context, ref: string) => {
-    assertOwn(ctx, ref, "task.destroy/any");
+    assertOwn(ctx, ref);
     ctx.tasks.destroy(ref);
   },
   cancel: (ctx: Context, ref: string) => {
-    assertOwn(ctx, ref, "task.cancel/any");
+    assertOwn(ctx, ref);
     ctx.tasks.cancel(ref);
   },
 
@@ -39,15 +40,15 @@ export const task = {
   },
 
   set_other_config: (ctx: Context, ref: string, other_config: Task["other_config"]) => {
-    assertOwn(ctx, ref, "task.set_other_config/any");
+    assertOwn(ctx, ref);
     ctx.db.update("task", ref, { other_config });
   },
   add_to_other_config: (ctx: Context, ref: string, key: string, value: string) => {
-    assertOwn(ctx, ref, "task.add_to_other_config/any");
+    assertOwn(ctx, ref);
     addToMap(ctx, "task", ref, "other_config", key, value);
   },
   remove_from_other_config: (ctx: Context, ref: string, key: string) => {
-    assertOwn(ctx, ref, "task.remove_from_other_config/any");
+    assertOwn(ctx, ref);
     removeFromMap(ctx, "task", ref, "other_config", key);
   },
 } satisfies Messages;
