@@ -8,7 +8,7 @@ const MODULE = "xenlayer";
 export interface ResourceShape {
   /** The name in Pulumi's schema: `OsLayer`. */
   type: string;
-  /** Properties that only the provider sets. */
+  /** Properties that the provider sets, always or where a program leaves them out. */
   outputs: readonly string[];
   /** Paths of secrets, as `connector.password`; `*` stands for each element of a list. */
   secrets: readonly string[];

@@ -11,6 +11,7 @@ import type {
   GetVersionReportOutputArgs,
   GetVersionReportResult,
 } from "./args.ts";
+import { refusal } from "./refusal.ts";
 
 /** A layer as its record tells it now, by name or by id. */
 export function getLayer(args: GetLayerArgs): Promise<GetLayerResult> {
@@ -70,7 +71,7 @@ async function ask<F extends keyof Results>(name: F, args: object): Promise<Resu
     };
     return (await provider[name](front, args)) as Results[F];
   } catch (error) {
-    throw new pulumi.RunError(`${name}: ${provider.explain(error)}`);
+    throw refusal(`${name}: ${provider.explain(error)}`);
   } finally {
     asking--;
     // A program ends when nothing keeps it: not even a session.

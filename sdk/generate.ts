@@ -85,15 +85,15 @@ export function resourcesText(): string {
   ].join("\n\n")}\n`;
 }
 
-function classText({ type, description, inputs, all, made }: Read, shapes: Shapes): string {
-  const given = new Set(inputs.map(({ name }) => name));
-  const only = made.map(({ name }) => name).filter((name) => !given.has(name));
+function classText({ type, description, inputs, all }: Read, shapes: Shapes): string {
+  const given = new Set(inputs.flatMap(({ name, required }) => (required ? [name] : [])));
+  const open = all.map(({ name }) => name).filter((name) => !given.has(name));
   const shape = `${type.charAt(0).toLowerCase()}${type.slice(1)}Shape`;
   const secrets = inputs.flatMap((property) => secretPaths(property, shapes)).map((path) => path.join("."));
   return [
     `const ${shape}: ResourceShape = {`,
     `  type: ${JSON.stringify(type)},`,
-    `${listText("  outputs: ", only, "  ")},`,
+    `${listText("  outputs: ", open, "  ")},`,
     `${listText("  secrets: ", secrets, "  ")},`,
     "};",
     "",

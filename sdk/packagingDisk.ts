@@ -1,6 +1,7 @@
 // PackagingDisk, refused where a program makes the same version twice: two resources would build and delete one thing.
 import * as pulumi from "@pulumi/pulumi";
 import type { PackagingDiskArgs } from "./args.ts";
+import { refusal } from "./refusal.ts";
 import * as generated from "./resources.ts";
 
 /** A new version of a layer, being edited: a clone of the base's disk. */
@@ -27,13 +28,13 @@ function claimed(name: string, { layer, version }: PackagingDiskArgs): pulumi.In
   claims.set(stack, mine);
 
   const twin = mine.given.find((other) => other.layer === layer && other.version === version);
-  if (twin !== undefined) throw refusal(name, twin.by, typeof version === "string" ? version : "of the same name");
+  if (twin !== undefined) throw twice(name, twin.by, typeof version === "string" ? version : "of the same name");
   mine.given.push({ layer, version, by: name });
 
   const claim = ([knownLayer, knownVersion]: [string, string]): string => {
     const key = JSON.stringify([knownLayer, knownVersion]);
     const by = mine.known.get(key);
-    if (by !== undefined) throw refusal(name, by, knownVersion);
+    if (by !== undefined) throw twice(name, by, knownVersion);
     mine.known.set(key, name);
     return knownLayer;
   };
@@ -41,7 +42,7 @@ function claimed(name: string, { layer, version }: PackagingDiskArgs): pulumi.In
   return pulumi.all([layer, version]).apply(claim);
 }
 
-const refusal = (name: string, by: string, version: string): Error =>
-  new pulumi.RunError(
+const twice = (name: string, by: string, version: string): Error =>
+  refusal(
     `"${name}" makes version ${version} of a layer that "${by}" makes already in this program: use its outputs, or give another version`,
   );

@@ -33,6 +33,15 @@ import { type ResourceShape, XenlayerResource } from "./dynamic.ts";
 const connectorConfigShape: ResourceShape = {
   type: "ConnectorConfig",
   outputs: [
+    "username",
+    "password",
+    "tls",
+    "network",
+    "toolsIso",
+    "folder",
+    "tags",
+    "transferOverTls",
+    "connectorId",
     "pool",
     "product",
     "apiVersion",
@@ -104,7 +113,7 @@ export class ConnectorConfig extends XenlayerResource {
 
 const osLayerShape: ResourceShape = {
   type: "OsLayer",
-  outputs: ["layerId", "versionId", "vdiUuid", "sizeGiB", "hardware", "holder"],
+  outputs: ["description", "account", "sourceHypervisor", "os", "layerId", "versionId", "vdiUuid", "sizeGiB", "hardware", "holder"],
   secrets: ["connector.password"],
 };
 
@@ -149,7 +158,7 @@ export class OsLayer extends XenlayerResource {
 
 const platformLayerShape: ResourceShape = {
   type: "PlatformLayer",
-  outputs: ["layerId", "recordUuid", "holder"],
+  outputs: ["description", "icon", "comment", "retention", "layerId", "recordUuid", "holder"],
   secrets: ["connector.password"],
 };
 
@@ -193,7 +202,21 @@ export class PlatformLayer extends XenlayerResource {
 
 const packagingDiskShape: ResourceShape = {
   type: "PackagingDisk",
-  outputs: ["versionId", "vdiUuid", "location", "basedOn", "holder"],
+  outputs: [
+    "baseVersion",
+    "osVersion",
+    "base",
+    "fileName",
+    "format",
+    "sizeGiB",
+    "triggers",
+    "comment",
+    "versionId",
+    "vdiUuid",
+    "location",
+    "basedOn",
+    "holder",
+  ],
   secrets: ["connector.password"],
 };
 
@@ -242,7 +265,27 @@ export class PackagingDisk extends XenlayerResource {
 
 const packagingMachineShape: ResourceShape = {
   type: "PackagingMachine",
-  outputs: ["versionId", "vmUuid", "consoleUrl", "ipAddresses", "toolsVersion", "steps", "ready", "holder"],
+  outputs: [
+    "install",
+    "cleanup",
+    "files",
+    "media",
+    "mode",
+    "cpus",
+    "memoryGiB",
+    "network",
+    "toolsIso",
+    "timeouts",
+    "onFailure",
+    "versionId",
+    "vmUuid",
+    "consoleUrl",
+    "ipAddresses",
+    "toolsVersion",
+    "steps",
+    "ready",
+    "holder",
+  ],
   secrets: ["connector.password", "install.*.secretEnv", "cleanup.*.secretEnv"],
 };
 
@@ -301,7 +344,7 @@ export class PackagingMachine extends XenlayerResource {
 
 const finalizeShape: ResourceShape = {
   type: "Finalize",
-  outputs: ["versionId", "vdiUuid", "report", "deltaGiB", "sealedAt", "holder"],
+  outputs: ["checks", "ngen", "kms", "timeouts", "comment", "onDelete", "versionId", "vdiUuid", "report", "deltaGiB", "sealedAt", "holder"],
   secrets: ["connector.password"],
 };
 

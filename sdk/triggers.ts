@@ -6,6 +6,7 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import * as pulumi from "@pulumi/pulumi";
 import type { LayerVersionArgs, StepArgs } from "./args.ts";
+import { refusal } from "./refusal.ts";
 
 type Digests = Record<string, pulumi.Input<string>>;
 
@@ -67,7 +68,7 @@ async function ofFile(name: string, path: string): Promise<string> {
   try {
     await pipeline(createReadStream(path), hash);
   } catch (error) {
-    throw new pulumi.RunError(`file "${name}" of a layer version can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw refusal(`file "${name}" of a layer version can't be read: ${error instanceof Error ? error.message : String(error)}`);
   }
   return hash.digest("hex").slice(0, 32);
 }
