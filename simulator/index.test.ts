@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import https from "node:https";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TLSSocket } from "node:tls";
+import tls, { type TLSSocket } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { Xapi } from "xen-api";
 import { type Simulator, startSimulator } from "./index.ts";
-import { createVbd, createVdi, createVm, login, named, until, withSimulator } from "./testing.ts";
+import { createVbd, createVdi, createVm, jsonCall, login, named, through, until, withSimulator } from "./testing.ts";
 
 describe("npm xen-api", () => {
   const open: { disconnect(): Promise<void> }[] = [];
@@ -72,21 +73,50 @@ describe("npm xen-api", () => {
 });
 
 describe("a pool of three", () => {
-  test("members name the coordinator at login and at any call, and the coordinator's sessions survive a change", () =>
+  test("members name the coordinator at login and at any call, and a new coordinator knows neither sessions nor tasks", () =>
     withSimulator(
       async (simulator, rpc) => {
         const member = { ...simulator, url: simulator.url.replace("127.0.0.1", "127.0.0.2") };
         await expect(login(member)).rejects.toMatchObject({ code: "HOST_IS_SLAVE", params: ["127.0.0.1"] });
+        await expect(jsonCall(member.url, "VM.get_all", [rpc.session])).rejects.toMatchObject({ code: "HOST_IS_SLAVE" });
+        const task = await rpc<string>("task.create", "a client's own", "");
+        const vms = simulator.db.refs("VM");
+        const { token } = await rpc<{ token: string }>("event.from", ["*"], "", 1);
+        const blocked = expect(rpc("event.from", ["secret"], token, 60)).rejects.toThrow();
         const { url } = simulator.moveCoordinator();
         expect(url).toBe(member.url);
+        await blocked;
         await rpc("VM.get_all").catch(() => {}); // the connection that was kept alive is gone
-        await expect(rpc("VM.get_all")).rejects.toMatchObject({ code: "HOST_IS_SLAVE", params: ["127.0.0.2"] });
-        expect(simulator.db.has("session", rpc.session)).toBe(true);
+        for (const host of [simulator.url, url])
+          await expect(jsonCall(host, "VM.get_all", [rpc.session])).rejects.toMatchObject({
+            code: "SESSION_INVALID",
+            params: [rpc.session],
+          });
+        expect([simulator.db.has("task", task), simulator.db.refs("VM")]).toEqual([false, vms]);
+        await expect(login(simulator)).rejects.toMatchObject({ code: "HOST_IS_SLAVE", params: ["127.0.0.2"] });
         const again = await login(member);
         const [pool] = await again<string[]>("pool.get_all");
         expect(await again("host.get_address", await again("pool.get_master", pool))).toBe("127.0.0.2");
       },
       { pool: "ha" },
+    ));
+
+  test("what a coordinator was at when it was replaced is broken off, and nothing is left of it", () =>
+    withSimulator(
+      async (simulator, rpc) => {
+        const vdi = await through(simulator, createVdi(rpc, { virtual_size: 64 * 1024 ** 2 }));
+        const disk = simulator.disk(await rpc("VDI.get_uuid", vdi));
+        for (let at = 0; at < disk.size; at += 2 * 1024 ** 2) disk.write(at, Buffer.from("x"));
+        await rpc("Async.VDI.copy", vdi, await rpc("VDI.get_SR", vdi));
+        await simulator.advance(150);
+        expect(await rpc("VDI.get_by_name_label", "disk")).toHaveLength(2);
+        const { url } = simulator.moveCoordinator();
+        await simulator.advance(1000);
+        const again = await login({ ...simulator, url });
+        expect(await again("VDI.get_by_name_label", "disk")).toEqual([vdi]);
+        expect(await again("VDI.get_record", vdi)).toMatchObject({ VBDs: [], current_operations: {} });
+      },
+      { pool: "ha", clock: "stepped" },
     ));
 
   test("a VM starts where its affinity says, else where it is emptiest, on shared storage", () =>
@@ -118,6 +148,21 @@ test("TLS shows the certificate that the simulator names, and a client that does
   });
   expect(fingerprint).toBe(simulator.fingerprint);
   await simulator.close();
+});
+
+test("closing waits for no client that refuses the certificate, speaks no TLS, or never ends its handshake", async () => {
+  const simulator = await startSimulator({ tls: true });
+  const port = Number(new URL(simulator.url).port);
+  const halfOpen = () => net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }).on("error", () => {}); // the reset is what it is about
+  const silent = halfOpen();
+  const plain = halfOpen();
+  plain.write("GET / HTTP/1.1\r\n\r\n");
+  const stopped = halfOpen();
+  stopped.end(Buffer.from("16030102", "hex"));
+  const refusing = [{}, { maxVersion: "TLSv1.2" }, { maxVersion: "TLSv1.1" }] as const;
+  for (const version of refusing) await new Promise((resolve) => tls.connect({ socket: halfOpen(), ...version }).once("error", resolve));
+  await simulator.close();
+  for (const socket of [silent, plain, stopped]) socket.destroy();
 });
 
 test("the same seed and the same calls give the same references; another seed gives others", async () => {

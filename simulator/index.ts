@@ -90,7 +90,10 @@ export interface Simulator {
   sessions(): number;
   /** Ends all sessions; answers how many there were. */
   expireSessions(): number;
-  /** Makes the next member the coordinator, as HA does: all connections drop. Answers its URL. */
+  /**
+   * Makes the next member the coordinator, as HA does: all connections drop. Sessions and tasks are gone, since they are not among what the hosts of a pool tell each
+   * other of the database (xen-api ocaml/idl/datamodel.ml, PersistNothing; ocaml/database/db_xml.ml). Answers its URL.
+   */
   moveCoordinator(): { url: string };
   /** All objects but sessions and tasks, by class and reference. */
   state(): Record<string, Record<string, Row>>;
@@ -161,17 +164,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     console: (vm) => domains.guest(db.refOf("VM", vm)) ?? noConsole(vm),
     disk: (vdi) => storage.open(vdi),
     sessions: () => sessions.count,
-    expireSessions: () => {
-      const open = db.refs("session");
-      for (const ref of open) sessions.logout(ref);
-      return open.length;
-    },
+    expireSessions: () => sessions.endAll(),
     moveCoordinator: () => {
       const [ref, record] = coordinator();
       const hosts = db.refs("host");
       const next = hosts[(hosts.indexOf(record?.master ?? "") + 1) % hosts.length] ?? "";
       db.update("pool", ref, { master: next });
       for (const server of servers) server.disconnect();
+      sessions.endAll();
+      pool.tasks.dropAll();
       return { url: urlOf(next) };
     },
     state: () => {

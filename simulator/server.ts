@@ -45,6 +45,7 @@ export class Server {
   private readonly host: string;
   private readonly server: net.Server;
   private readonly sockets = new Set<net.Socket>();
+  private closing = false;
 
   /** `host` is the reference of the host that it speaks for. */
   constructor(host: string, options: ServerOptions) {
@@ -59,10 +60,14 @@ export class Server {
       : net.createServer(common, serve);
     // All connections, also those whose TLS handshake never ends.
     this.server.on("connection", (socket: net.Socket) => {
+      if (this.closing) {
+        socket.destroy(); // it was accepted a moment before
+        return;
+      }
       this.sockets.add(socket);
       socket.on("close", () => this.sockets.delete(socket));
     });
-    // A client that does not trust the certificate knows; its socket is half open, and would be for ever.
+    // A client that does not trust the certificate knows why; nothing more comes over its connection.
     this.server.on("tlsClientError", (_error, socket: net.Socket) => socket.destroy());
   }
 
@@ -84,6 +89,7 @@ export class Server {
 
   async close(): Promise<void> {
     if (!this.server.listening) return;
+    this.closing = true;
     await new Promise<void>((resolve) => {
       this.server.close(() => resolve());
       this.disconnect();

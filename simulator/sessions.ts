@@ -66,6 +66,13 @@ export class Sessions {
     for (const listener of [...this.ended]) listener(ref);
   }
 
+  /** Ends all sessions; answers how many there were. */
+  endAll(): number {
+    const open = this.db.refs("session");
+    for (const ref of open) this.logout(ref);
+    return open.length;
+  }
+
   /** Calls `listener` whenever a session ends; answers what stops that. Blocked calls of the session fail then. */
   onEnd(listener: (session: string) => void): () => void {
     this.ended.add(listener);

@@ -122,6 +122,13 @@ export class Tasks {
     if (running?.destroy) this.remove(ref);
   }
 
+  /** Forgets all tasks, and breaks off what can be broken off of the work behind them: the host that did it is gone. */
+  dropAll(): void {
+    const running = [...this.running.values()];
+    for (const ref of this.db.refs("task")) this.remove(ref);
+    for (const { controller } of running) controller.abort(new Error("the coordinator is gone"));
+  }
+
   private remove(ref: string): void {
     this.owners.delete(ref);
     this.running.delete(ref);
