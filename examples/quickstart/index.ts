@@ -56,6 +56,7 @@ const version = new xenlayer.LayerVersion("citrix-on-xenserver", {
 
 export const connectorId = connector.connectorId;
 export const layerId = platform.layerId;
+export const versionId = version.versionId;
 export const layerVersion = version.version;
 export const disk = version.vdiUuid;
 export const basedOn = version.basedOn;
