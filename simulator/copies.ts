@@ -168,7 +168,8 @@ async function copyDisks(ctx: Context, old: Vm, mode: Mode): Promise<{ vbd: stri
     }
   } catch (error) {
     const cleaning = { ...ctx, signal: new AbortController().signal };
-    for (const vdi of made) await VDI.destroy(cleaning, vdi);
+    // As well as it goes (xapi_vm_clone.ml, delete_disks): what counts is why the copy failed.
+    for (const vdi of made) await VDI.destroy(cleaning, vdi).catch(() => {});
     throw error;
   }
   return found;

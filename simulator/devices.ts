@@ -3,7 +3,7 @@ import type { Pool } from "./context.ts";
 import type { Database } from "./database.ts";
 import { isNullRef } from "./datamodel.ts";
 import { accountSpace, used } from "./dom0.ts";
-import { XapiError } from "./errors.ts";
+import { storageError, XapiError } from "./errors.ts";
 
 /** Why a VBD can't become active now: on a disk that is not sharable only readers share, and dom0 and suspended VMs do not count. */
 export function sharingError(db: Database, ref: string): XapiError | undefined {
@@ -52,25 +52,30 @@ export function detachVbd(pool: Pool, ref: string): void {
   if (vbd.mode === "RW" && !isNullRef(vbd.VDI)) accountSpace(pool, vbd.VDI);
 }
 
-/** SR.update and SR.scan: what the disks of an SR are and take, summed up (xapi_sr.ml). */
+/** What an SR holds that nobody has given a size. */
+export const DEFAULT_SR_SIZE = 500 * 1024 ** 3;
+
+/** SR.update and SR.scan: what an SR is and what its disks take, summed up (xapi_sr.ml). An introduced SR has no size until then. */
 export function measureSr(pool: Pool, sr: string): void {
   const { db } = pool;
-  const record = db.get("SR", sr);
-  if (record.content_type === "iso") return;
-  for (const vdi of record.VDIs) accountSpace(pool, vdi);
+  const { VDIs, content_type, physical_size } = db.get("SR", sr);
+  if (physical_size < 0) db.update("SR", sr, { physical_size: DEFAULT_SR_SIZE });
+  if (content_type === "iso") return;
+  for (const vdi of VDIs) accountSpace(pool, vdi);
   db.update("SR", sr, {
     physical_utilisation: used(db, pool.storage, sr),
-    virtual_allocation: record.VDIs.reduce((sum, vdi) => sum + (db.find("VDI", vdi)?.virtual_size ?? 0), 0),
+    virtual_allocation: VDIs.reduce((sum, vdi) => sum + (db.find("VDI", vdi)?.virtual_size ?? 0), 0),
   });
 }
 
 /** Bytes that an SR can still take. */
 export function roomIn(pool: Pool, sr: string): number {
+  if (pool.db.get("SR", sr).physical_size < 0) measureSr(pool, sr);
   const { physical_size, physical_utilisation } = pool.db.get("SR", sr);
   return Math.max(0, physical_size - physical_utilisation);
 }
 
 /** Refuses a write of so many bytes that an SR has no room for (SM's error 44). */
 export function assertRoom(pool: Pool, sr: string, bytes: number): void {
-  if (roomIn(pool, sr) < bytes) throw new XapiError("SR_BACKEND_FAILURE_44", ["", "There is insufficient space", ""]);
+  if (roomIn(pool, sr) < bytes) throw storageError("SRNoSpace");
 }

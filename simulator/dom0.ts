@@ -3,7 +3,7 @@
  * attach_helpers.ml), limited by the space of the SR.
  */
 import type { Context, Pool } from "./context.ts";
-import { fail } from "./errors.ts";
+import { fail, storageError } from "./errors.ts";
 import type { Disk } from "./storage/disk.ts";
 
 /** How long the temporary VBD outlives its use, simulated: a VDI.destroy right after a transfer meets VDI_IN_USE. */
@@ -17,8 +17,11 @@ export class NoSpace extends Error {
   }
 }
 
-/** Attaches a VDI to dom0 of the host that got the request; answers what detaches it. dom0 is exempt from the rules of sharing, so a VDI may be attached many times. */
-export function attachToDom0(ctx: Context, vdi: string, mode: "RO" | "RW"): { disk: Disk; detach: () => void } {
+/**
+ * Attaches a VDI to dom0 of the host that got the request; answers what detaches it, which takes its time: a transfer is over before, a copy waits for it. dom0 is exempt
+ * from the rules of sharing, so a VDI may be attached many times.
+ */
+export function attachToDom0(ctx: Context, vdi: string, mode: "RO" | "RW"): { disk: Disk; detach: () => Promise<void> } {
   const { db, storage } = ctx;
   const record = db.get("VDI", vdi);
   if (mode === "RW" && record.read_only) {
@@ -28,7 +31,7 @@ export function attachToDom0(ctx: Context, vdi: string, mode: "RO" | "RW"): { di
     fail("VDI_INCOMPATIBLE_TYPE", vdi, record.type);
   }
   if (!storage.has(record.uuid)) {
-    fail("SR_BACKEND_FAILURE_46", "", "The VDI is not available", `opterr=no data of VDI ${record.uuid}`);
+    throw storageError("VDIUnavailable", `VDI ${record.uuid} not found`);
   }
   const dom0 = db.get("host", ctx.host).control_domain;
   const taken = new Set(db.all("VBD").flatMap(([, vbd]) => (vbd.VM === dom0 ? [vbd.userdevice] : [])));
@@ -49,12 +52,10 @@ export function attachToDom0(ctx: Context, vdi: string, mode: "RO" | "RW"): { di
     currently_attached: true,
     other_config: { task_id: ctx.task },
   });
-  let detached = false;
+  let detached: Promise<void> | undefined;
   const detach = () => {
-    if (!detached) {
-      detached = true;
-      void ctx.clock.sleep(DETACH_MS).then(() => removeVbd(ctx, vbd));
-    }
+    detached ??= ctx.clock.sleep(DETACH_MS).then(() => removeVbd(ctx, vbd));
+    return detached;
   };
   return { disk: mode === "RW" ? withinSpace(ctx, record.SR, storage.open(record.uuid)) : storage.open(record.uuid), detach };
 }
@@ -106,8 +107,9 @@ function withinSpace({ db, storage }: Pool, sr: string, disk: Disk): Disk {
   };
 }
 
-/** Bytes that the disks of an SR take, hidden parents counted once. */
+/** Bytes that the disks of an SR take, known to the pool or not, hidden parents counted once. */
 export function used(db: Pool["db"], storage: Pool["storage"], sr: string): number {
-  const ids = db.get("SR", sr).VDIs.flatMap((vdi) => db.find("VDI", vdi)?.uuid ?? []);
-  return storage.footprint(ids.filter((id) => storage.has(id)));
+  const { uuid, VDIs } = db.get("SR", sr);
+  const ids = new Set([...VDIs.flatMap((vdi) => db.find("VDI", vdi)?.uuid ?? []), ...storage.inSr(uuid)]);
+  return storage.footprint([...ids].filter((id) => storage.has(id)));
 }

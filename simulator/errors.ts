@@ -26,3 +26,16 @@ export function asXapiError(error: unknown): XapiError {
 export function typeFailure(text: string): never {
   return fail("INTERNAL_ERROR", `Failure(${JSON.stringify(text)})`);
 }
+
+const STORAGE_ERRORS = {
+  SRNoSpace: [44, "There is insufficient space"],
+  VDIUnavailable: [46, "The VDI is not available"],
+  VDISize: [79, "VDI Invalid size"],
+  SnapshotChainTooLong: [109, "The snapshot chain is too long"],
+} as const;
+
+/** An error of the storage manager (sm libs/sm/core/XE_SR_ERRORCODES.xml) as xapi hands it on (sm_exec.ml): nothing, the text, and what was on stderr, which is nothing. */
+export function storageError(name: keyof typeof STORAGE_ERRORS, opterr?: string): XapiError {
+  const [code, text] = STORAGE_ERRORS[name];
+  return new XapiError(`SR_BACKEND_FAILURE_${code}`, ["", opterr === undefined ? text : `${text} [opterr=${opterr}]`, ""]);
+}

@@ -4,6 +4,7 @@ import { macOf } from "./copies.ts";
 import { date, NULL_REF } from "./datamodel.ts";
 import { ROLES } from "./permissions.ts";
 import type { Records } from "./records.ts";
+import { register } from "./storageManager.ts";
 
 export type PoolName = "small" | "ha";
 
@@ -179,8 +180,10 @@ function createSr({ db }: Pool, fields: Partial<Records["SR"]>, hosts: readonly 
 }
 
 /** An ISO is an empty file of its size: no guest here reads more of it than its name. */
-function iso({ db, storage }: Pool, sr: string, location: string, name_description: string, size: number): void {
-  const vdi = db.create("VDI", {
+function iso(pool: Pool, sr: string, location: string, name_description: string, size: number): void {
+  const uuid = pool.db.uuid();
+  pool.storage.create(uuid, size);
+  register(pool, uuid, {
     SR: sr,
     name_label: location,
     name_description,
@@ -190,10 +193,8 @@ function iso({ db, storage }: Pool, sr: string, location: string, name_descripti
     physical_utilisation: size,
     read_only: true,
     sharable: true,
-    managed: true,
     is_tools_iso: location === "guest-tools.iso",
   });
-  storage.create(db.get("VDI", vdi).uuid, size);
 }
 
 function storageManager({ db }: Pool, type: string): void {

@@ -9,7 +9,8 @@ import { accountSpace, attachToDom0, NoSpace } from "./dom0.ts";
 import { fail, XapiError } from "./errors.ts";
 import type { HttpReply, HttpRequest } from "./http.ts";
 import type { Action } from "./server.ts";
-import { BLOCK, type Disk, isZero, OutsideDisk } from "./storage/disk.ts";
+import { isZero, OutsideDisk } from "./storage/access.ts";
+import { BLOCK, type Disk } from "./storage/disk.ts";
 import { EndOfStream, StreamReader } from "./storage/stream.ts";
 import { BadVhd, readVhdInto, writeVhd } from "./storage/vhd.ts";
 
@@ -72,7 +73,7 @@ async function importRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context
     });
   } finally {
     accountSpace(ctx, target);
-    detach();
+    void detach();
   }
   return target;
 }
@@ -117,8 +118,8 @@ async function exportRawVdi(request: HttpRequest, reply: HttpReply, ctx: Context
       }
     });
   } finally {
-    detach();
-    withBase?.detach();
+    void detach();
+    void withBase?.detach();
   }
   return undefined;
 }

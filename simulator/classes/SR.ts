@@ -1,20 +1,18 @@
 /** SR: storage (xen-api ocaml/xapi/xapi_sr.ml). A new SR here is an empty VHD SR whatever its type; probing and replication are not written. */
 import type { Context, Messages } from "../context.ts";
-import { anyPlugged, measureSr } from "../devices.ts";
+import { anyPlugged, DEFAULT_SR_SIZE, measureSr } from "../devices.ts";
 import { fail } from "../errors.ts";
 import type { Records } from "../records.ts";
+import { reconcile } from "../storageManager.ts";
 
-const DEFAULT_SIZE = 500 * 1024 ** 3;
 const SCAN = 500;
 const TYPES = ["cifs", "ext", "iscsi", "iso", "lvm", "lvmoiscsi", "nfs", "smb", "udev"];
 
-/** Rows whose data is gone are forgotten, as SM does with a VDI whose location has vanished. */
 async function scan(ctx: Context, sr: string): Promise<void> {
-  const { VDIs } = ctx.db.get("SR", sr);
+  ctx.db.get("SR", sr);
   if (!anyPlugged(ctx.db, sr)) fail("SR_HAS_NO_PBDS", sr);
   await ctx.clock.sleep(SCAN, ctx.signal);
-  if (ctx.db.get("SR", sr).content_type === "iso") return;
-  for (const vdi of VDIs) if (!ctx.storage.has(ctx.db.find("VDI", vdi)?.uuid ?? "")) ctx.db.destroy("VDI", vdi);
+  reconcile(ctx, sr);
   measureSr(ctx, sr);
 }
 
@@ -36,7 +34,7 @@ export const SR = {
   ) => {
     if (!TYPES.includes(type)) fail("SR_UNKNOWN_DRIVER", type);
     ctx.db.get("host", host);
-    const size = physical_size > 0 ? physical_size : DEFAULT_SIZE;
+    const size = physical_size > 0 ? physical_size : DEFAULT_SR_SIZE;
     const sr = ctx.db.create("SR", { name_label, name_description, type, content_type, shared, sm_config, physical_size: size });
     for (const member of shared ? ctx.db.refs("host") : [host])
       ctx.db.create("PBD", { host: member, SR: sr, device_config, currently_attached: true });
@@ -54,9 +52,12 @@ export const SR = {
     sm_config: Records["SR"]["sm_config"],
   ) => {
     if (ctx.db.all("SR").some(([, sr]) => sr.uuid === uuid)) fail("SR_UUID_EXISTS", uuid);
-    return ctx.db.create("SR", { uuid, name_label, name_description, type, content_type, shared, sm_config, physical_size: DEFAULT_SIZE });
+    const fields = { name_label, name_description, type: type.toLowerCase(), content_type, shared, sm_config };
+    // What it holds shows once it is plugged and scanned.
+    return ctx.db.create("SR", { ...fields, ...(uuid === "" ? {} : { uuid }), physical_size: -1, physical_utilisation: -1 });
   },
 
+  /** The data stays where it is: whoever introduces the SR again finds it. */
   forget: (ctx: Context, sr: string) => {
     const { VDIs, PBDs } = ctx.db.get("SR", sr);
     if (anyPlugged(ctx.db, sr)) fail("SR_HAS_PBD", sr);

@@ -3,26 +3,19 @@ import type { Context, Messages } from "../context.ts";
 import { date, isNullRef, NULL_REF } from "../datamodel.ts";
 import { anyPlugged, assertRoom, measureSr } from "../devices.ts";
 import { attachToDom0 } from "../dom0.ts";
-import { fail } from "../errors.ts";
+import { fail, storageError } from "../errors.ts";
 import { operation } from "../operations.ts";
 import type { Records } from "../records.ts";
+import { BLOCK } from "../storage/disk.ts";
+import { assertShortChain, grownSize, note, register, roundedSize, withParent } from "../storageManager.ts";
 
 type Vdi = Records["VDI"];
 
-const ALIGNMENT = 2 * 1024 ** 2;
-const MAX_CHAIN = 30;
-const MAX_VHD = 2040 * 1024 ** 3;
 /** Simulated durations of the storage manager's work, and its copying speed. */
 const SM_CALL = 300;
 const COPY_BYTES_PER_SECOND = 150e6;
-const COPY_STEPS = 20;
-
-/** VHD SRs round up to 2 MiB and hold 2 MiB to 2040 GiB (sm libs/sm/vhdutil.py, validate_and_round_vhd_size). */
-function roundedSize(size: number): number {
-  if (size < 0 || size > MAX_VHD)
-    fail("SR_BACKEND_FAILURE_79", "", `VHD Size must be between 2 MB and ${MAX_VHD / 1024 ** 3 / 1024} TB`, "");
-  return Math.max(ALIGNMENT, Math.ceil(size / ALIGNMENT) * ALIGNMENT);
-}
+/** Blocks between two looks at the clock: few, so that the process answers others meanwhile and a cancelled copy ends soon. */
+const STRIDE = 8;
 
 function assertWritableSr(ctx: Context, sr: string): void {
   if (!anyPlugged(ctx.db, sr)) fail("SR_HAS_NO_PBDS", sr);
@@ -35,46 +28,42 @@ function inherited(vdi: Vdi): Partial<Vdi> {
   return { name_label, name_description, type, sharable, other_config, xenstore_data, on_boot, allow_caching, tags, virtual_size };
 }
 
-/** Makes the row of a disk whose data is there already. */
-function introduced(ctx: Context, uuid: string, fields: Partial<Vdi>): string {
-  const ref = ctx.db.create("VDI", { managed: true, location: uuid, parent: NULL_REF, ...fields, uuid });
-  if (fields.SR !== undefined) measureSr(ctx, fields.SR);
-  return ref;
-}
-
 async function branch(ctx: Context, vdi: string, op: "clone" | "snapshot"): Promise<string> {
   return operation(ctx, "VDI", vdi, op, async () => {
     const source = ctx.db.get("VDI", vdi);
     assertWritableSr(ctx, source.SR);
-    assertRoom(ctx, source.SR, ALIGNMENT);
-    if (ctx.storage.depth(source.uuid) >= MAX_CHAIN) fail("SR_BACKEND_FAILURE_109", "", "The VDI chain is too long", "");
+    assertRoom(ctx, source.SR, BLOCK);
+    assertShortChain(ctx, source.uuid);
     await ctx.clock.sleep(SM_CALL, ctx.signal);
     const uuid = ctx.db.uuid();
     ctx.storage.clone(source.uuid, uuid);
-    // Both stand on the same hidden parent now.
-    const [, parent = ""] = ctx.storage.links(source.uuid);
-    ctx.db.update("VDI", vdi, { sm_config: { ...source.sm_config, "vhd-parent": parent } });
+    // Both stand on the same hidden disk now.
+    ctx.db.update("VDI", vdi, { sm_config: withParent(ctx, source.uuid, source.sm_config) });
     const isSnapshot = op === "snapshot";
-    return introduced(ctx, uuid, {
+    return register(ctx, uuid, {
       ...inherited(source),
       SR: source.SR,
-      sm_config: { "vhd-parent": parent },
+      sm_config: withParent(ctx, uuid),
       ...(isSnapshot ? { is_a_snapshot: true, snapshot_of: vdi, snapshot_time: date(ctx.clock.now()) } : {}),
     });
   });
 }
 
-/** Copies the data of `from` over `to`, in steps that show as progress and at which it can be cancelled. */
+/** Writes what `from` holds over `to`, which keeps what it had where this breaks off. */
 async function copyData(ctx: Context, from: string, to: string): Promise<void> {
-  const source = ctx.db.get("VDI", from);
-  const bytes = ctx.storage.footprint([source.uuid]);
-  for (let step = 1; step <= COPY_STEPS; step += 1) {
-    await ctx.clock.sleep((bytes / COPY_BYTES_PER_SECOND / COPY_STEPS) * 1000, ctx.signal);
-    ctx.progress(step / COPY_STEPS);
+  let blocks = 0;
+  const pause = async () => {
+    await ctx.clock.sleep(((blocks * BLOCK) / COPY_BYTES_PER_SECOND) * 1000, ctx.signal);
+    blocks = 0;
+  };
+  for (const fraction of ctx.storage.copyBlocks(ctx.db.get("VDI", from).uuid, ctx.db.get("VDI", to).uuid)) {
+    blocks += 1;
+    if (blocks === STRIDE) {
+      ctx.progress(fraction);
+      await pause();
+    }
   }
-  const target = ctx.db.get("VDI", to);
-  ctx.storage.destroy(target.uuid);
-  ctx.storage.copy(source.uuid, target.uuid, target.virtual_size);
+  if (blocks > 0) await pause();
 }
 
 async function copyInto(ctx: Context, vdi: string, into: string): Promise<string> {
@@ -82,8 +71,7 @@ async function copyInto(ctx: Context, vdi: string, into: string): Promise<string
   const target = ctx.db.get("VDI", into);
   if (target.read_only) fail("VDI_READONLY", into);
   if (target.virtual_size < source.virtual_size) fail("VDI_TOO_SMALL", into, String(source.virtual_size));
-  await operation(ctx, "VDI", into, "copy", () => copyData(ctx, vdi, into));
-  measureSr(ctx, target.SR);
+  await operation(ctx, "VDI", into, "copy", () => copyAttached(ctx, vdi, into));
   return into;
 }
 
@@ -92,33 +80,32 @@ async function copyToSr(ctx: Context, vdi: string, sr: string): Promise<string> 
   assertWritableSr(ctx, sr);
   assertRoom(ctx, sr, ctx.storage.footprint([source.uuid]));
   const uuid = ctx.db.uuid();
-  const size = roundedSize(source.virtual_size);
-  ctx.storage.create(uuid, size);
-  const { name_label, name_description, type, sharable, other_config, xenstore_data, tags } = source;
-  const copy = introduced(ctx, uuid, {
-    name_label,
-    name_description,
-    type,
-    sharable,
-    other_config,
-    xenstore_data,
-    tags,
-    SR: sr,
-    virtual_size: size,
-  });
-  const { detach } = attachToDom0(ctx, copy, "RW");
+  const virtual_size = roundedSize(source.virtual_size);
+  ctx.storage.create(uuid, virtual_size);
+  const { name_label, name_description, type, sharable, other_config, xenstore_data, tags, allow_caching } = source;
+  const taken = { name_label, name_description, type, sharable, other_config, xenstore_data, tags, allow_caching };
+  const copy = register(ctx, uuid, { ...taken, SR: sr, virtual_size });
   try {
-    await copyData(ctx, vdi, copy);
+    await copyAttached(ctx, vdi, copy);
   } catch (error) {
-    detach();
     ctx.db.destroy("VDI", copy); // xapi removes what a failed copy has made (xapi_vdi.ml, copy)
     ctx.storage.destroy(uuid);
     measureSr(ctx, sr);
     throw error;
   }
-  detach();
-  measureSr(ctx, sr);
   return copy;
+}
+
+/** The copying with both disks in dom0's hands; it is over when dom0 has let go of them (sm_fs_ops.ml, with_block_attached_device). */
+async function copyAttached(ctx: Context, from: string, to: string): Promise<void> {
+  const source = attachToDom0(ctx, from, "RO");
+  const target = attachToDom0(ctx, to, "RW");
+  try {
+    await copyData(ctx, from, to);
+  } finally {
+    await Promise.all([source.detach(), target.detach()]);
+    measureSr(ctx, ctx.db.get("VDI", to).SR);
+  }
 }
 
 /** These belong to the storage manager: only its own sessions may write them (message_forwarding.ml, "may_be_called_by_sm"). */
@@ -130,6 +117,7 @@ async function renamed(ctx: Context, vdi: string, fields: Partial<Vdi>): Promise
   const { SR } = ctx.db.get("VDI", vdi);
   if (!anyPlugged(ctx.db, SR)) fail("SR_HAS_NO_PBDS", SR); // names go through the storage manager
   ctx.db.update("VDI", vdi, fields);
+  note(ctx, vdi);
 }
 
 export const VDI = {
@@ -138,11 +126,11 @@ export const VDI = {
     if (record.type === "cbt_metadata") fail("VDI_INCOMPATIBLE_TYPE", NULL_REF, "cbt_metadata");
     assertWritableSr(ctx, record.SR);
     const virtual_size = roundedSize(record.virtual_size);
-    assertRoom(ctx, record.SR, ALIGNMENT);
+    assertRoom(ctx, record.SR, BLOCK);
     await ctx.clock.sleep(SM_CALL, ctx.signal);
     const uuid = ctx.db.uuid();
     ctx.storage.create(uuid, virtual_size);
-    return introduced(ctx, uuid, { ...record, virtual_size });
+    return register(ctx, uuid, { ...record, virtual_size });
   },
 
   destroy: (ctx: Context, vdi: string) =>
@@ -163,20 +151,14 @@ export const VDI = {
     operation(ctx, "VDI", vdi, "copy", async () => {
       if (!isNullRef(base)) fail("NOT_IMPLEMENTED", "VDI.copy with base_vdi");
       if (isNullRef(sr) === isNullRef(into)) fail("INTERNAL_ERROR", 'Failure("Exactly one of sr and into_vdi must be given")');
-      const { detach } = attachToDom0(ctx, vdi, "RO");
-      try {
-        return isNullRef(into) ? await copyToSr(ctx, vdi, sr) : await copyInto(ctx, vdi, into);
-      } finally {
-        detach();
-      }
+      return isNullRef(into) ? copyToSr(ctx, vdi, sr) : copyInto(ctx, vdi, into);
     }),
 
   resize: (ctx: Context, vdi: string, size: number) =>
     operation(ctx, "VDI", vdi, "resize", async () => {
       const { SR, uuid, virtual_size } = ctx.db.get("VDI", vdi);
       assertWritableSr(ctx, SR);
-      const rounded = roundedSize(size);
-      if (rounded < virtual_size) fail("SR_BACKEND_FAILURE_79", "", "Shrinking not allowed", "");
+      const rounded = grownSize(virtual_size, size);
       await ctx.clock.sleep(SM_CALL, ctx.signal);
       ctx.storage.resize(uuid, rounded);
       ctx.db.update("VDI", vdi, { virtual_size: rounded });
@@ -197,10 +179,12 @@ export const VDI = {
     other_config: Vdi["other_config"],
     location: string,
   ): string => {
-    if (!ctx.storage.has(uuid)) fail("SR_BACKEND_FAILURE_46", "", "The VDI is not available", `opterr=no VDI ${uuid} in the SR`);
+    if (!anyPlugged(ctx.db, SR)) fail("SR_HAS_NO_PBDS", SR);
+    if (!ctx.storage.inSr(ctx.db.get("SR", SR).uuid).includes(uuid)) throw storageError("VDIUnavailable", `VDI ${uuid} not found`);
     if (ctx.db.all("VDI").some(([, vdi]) => vdi.uuid === uuid)) fail("LOCATION_NOT_UNIQUE", SR, location);
     const virtual_size = ctx.storage.open(uuid).size;
-    return introduced(ctx, uuid, { name_label, name_description, SR, type, sharable, read_only, other_config, virtual_size });
+    const fields = { name_label, name_description, SR, type, sharable, read_only, other_config, virtual_size };
+    return register(ctx, uuid, { ...fields, sm_config: withParent(ctx, uuid) });
   },
 
   update: (ctx: Context, vdi: string) => measureSr(ctx, ctx.db.get("VDI", vdi).SR),

@@ -6,6 +6,8 @@ const guest = { guest: "windows", bootstrap: "none", tools: { version: "9.4.0" }
 type VmRecord = Records["VM"];
 const bare = { ...guest, tools: false } as const;
 
+const MiB = 1024 ** 2;
+
 describe("power states", () => {
   test("a start passes through its task to Running, and a hard shutdown ends all that came with it", () =>
     withSimulator(async (_simulator, rpc) => {
@@ -243,6 +245,26 @@ describe("copies", () => {
       await expect(rpc("VM.clone", vm, "copy")).rejects.toMatchObject({ code: expect.any(String) });
       expect(await rpc("VDI.get_all")).toEqual(before);
       expect(await rpc("VM.get_by_name_label", "copy")).toEqual([]);
+    }));
+
+  test("a failed copy says why, and removes the disks it had made, also those that dom0 has just let go of", () =>
+    withSimulator(async (simulator, rpc) => {
+      const { vm, vdi } = await createVm(rpc);
+      const second = await createVdi(rpc);
+      await createVbd(rpc, vm, second);
+      for (const disk of [vdi, second]) simulator.disk(await rpc("VDI.get_uuid", disk)).write(0, Buffer.from("x"));
+      const before = await rpc<string[]>("VDI.get_all");
+      const sr = await rpc<string>("VDI.get_SR", vdi);
+      await rpc("SR.scan", sr);
+      const { physical_utilisation } = await rpc<{ physical_utilisation: number }>("SR.get_record", sr);
+      await rpc("SR.set_physical_size", sr, physical_utilisation + 2 * MiB); // room for a copy of one disk
+      await expect(rpc.task("VM.copy", vm, "copy", "OpaqueRef:NULL")).rejects.toMatchObject({ code: "SR_BACKEND_FAILURE_44" });
+      expect(await rpc("VDI.get_all")).toEqual(before);
+      expect([await rpc("VDI.get_VBDs", vdi), await rpc("VDI.get_VBDs", second)]).toEqual([[expect.any(String)], [expect.any(String)]]);
+      expect(await rpc("SR.get_physical_utilisation", sr)).toBe(physical_utilisation);
+      await rpc("SR.set_physical_size", sr, physical_utilisation + 4 * MiB);
+      const copy = await rpc.task("VM.copy", vm, "copy", "OpaqueRef:NULL");
+      expect(await rpc("VM.get_VBDs", copy)).toHaveLength(2);
     }));
 
   test("a default template is provisioned after cloning, with the disks it asks for", () =>

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { BLOCK, DiskStore, isZero, OutsideDisk } from "./disk.ts";
+import { isZero, OutsideDisk } from "./access.ts";
+import { BLOCK, DiskStore } from "./disk.ts";
 
 const GiB = 1024 ** 3;
 let dir: string;
@@ -119,6 +120,20 @@ test("ids that would leave the directory are refused", () => {
   for (const id of ["../x", "", "a/b", ".hidden", "a\0"]) {
     expect(() => store.create(id, 1)).toThrow("can't name a disk");
   }
+});
+
+test("a disk lies in an SR, where clones of it lie too, and keeps that over writes, resizes and restarts", () => {
+  store.create("a", BLOCK).write(0, Buffer.from("x"));
+  store.create("elsewhere", BLOCK);
+  expect([store.place("a"), store.inSr("sr")]).toEqual([undefined, []]);
+  store.setPlace("a", { sr: "sr", notes: { name_label: "disk", is_a_snapshot: false } });
+  store.clone("a", "b");
+  store.resize("a", 2 * BLOCK);
+  restart();
+  expect(store.place("a")).toEqual({ sr: "sr", notes: { name_label: "disk", is_a_snapshot: false } });
+  expect([store.place("b"), store.inSr("sr").sort()]).toEqual([{ sr: "sr" }, ["a", "b"]]);
+  store.destroy("a");
+  expect(store.inSr("sr")).toEqual(["b"]);
 });
 
 describe("after a restart", () => {

@@ -1,12 +1,12 @@
 // The disks of an SR: sparse, cloned in constant time, kept in one directory, alive again after a restart of the process.
 // As on a VHD SR, a disk is a chain of links (links.ts): the leaf takes the writes, hidden parents are shared and never change.
 // A clone turns the leaf into a hidden parent with two new leaves. Beside the links' files the directory holds, replaced atomically,
-//   <id>.disk   { size, link, made }   `made` counts the links that this disk has had: their names come from it, so that runs repeat
+//   <id>.disk   { size, link, made, place }   `made` counts the links that this disk has had: their names come from it, so that runs repeat
 // The directory belongs to one process at a time.
 
-import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { assertInside, assertSize, isZero } from "./access.ts";
 import { BLOCK } from "./blocks.ts";
 import { chain, holder, type Link, Links, parse, save } from "./links.ts";
 
@@ -21,31 +21,17 @@ export interface Disk {
   allocated(): number;
 }
 
-/** An access that begins or ends outside the disk: what a real host reports as an I/O error of the device. */
-export class OutsideDisk extends Error {
-  constructor(what: string, id: string, offset: number, length: number, size: number) {
-    super(`${what} of ${length} bytes at ${offset} is outside disk ${id} of ${size} bytes`);
-    this.name = "OutsideDisk";
-  }
+/** Where a disk lies: in which SR (its uuid), and what that SR keeps of it beside the data. It stays when the pool's database forgets the disk. */
+export interface Place {
+  readonly sr: string;
+  readonly notes?: Readonly<Record<string, string | boolean>>;
 }
 
 interface Leaf {
   size: number;
   link: Link;
   made: number;
-}
-
-const zeros = Buffer.alloc(BLOCK);
-
-/** Whether all bytes are zero: a comparison with zeros runs at memory speed, a loop does not. */
-export function isZero(data: Uint8Array): boolean {
-  for (let at = 0; at < data.length; at += BLOCK) {
-    const length = Math.min(BLOCK, data.length - at);
-    if (zeros.compare(data, at, at + length, 0, length) !== 0) {
-      return false;
-    }
-  }
-  return true;
+  place?: Place | undefined;
 }
 
 export class DiskStore {
@@ -63,7 +49,7 @@ export class DiskStore {
   create(id: string, size: number): Disk {
     this.#assertNew(id);
     assertSize(size);
-    this.#put(id, { size, link: this.#newLink(id, 0, undefined), made: 1 });
+    this.#put(id, { size, link: this.#links.makeFor(id, 0, undefined), made: 1 });
     return this.open(id);
   }
 
@@ -73,6 +59,20 @@ export class DiskStore {
 
   ids(): string[] {
     return [...this.#disks.keys()];
+  }
+
+  /** Says where a disk lies; a clone lies where its source does, anything else nowhere until this is said. */
+  setPlace(id: string, place: Place): void {
+    this.#put(id, { ...this.#leaf(id), place });
+  }
+
+  place(id: string): Place | undefined {
+    return this.#leaf(id).place;
+  }
+
+  /** The disks that lie in an SR, whether the pool knows them or not. */
+  inSr(sr: string): string[] {
+    return [...this.#disks].flatMap(([id, leaf]) => (leaf.place?.sr === sr ? [id] : []));
   }
 
   /** A handle that stays good over clone and resize, and fails once the disk is destroyed. */
@@ -96,12 +96,12 @@ export class DiskStore {
     const source = this.#leaf(from);
     // An empty leaf need not become a parent: both stand on what it stood on (blktap vhd_snapshot skips empty parents too).
     const shared = source.link.file.count === 0 ? source.link.parent : source.link;
-    const child = this.#newLink(to, 0, shared);
+    const child = this.#links.makeFor(to, 0, shared);
     if (shared === source.link) {
       // The source moves first: a crash between the two leaves a link without a disk, and never a leaf that is also a parent.
-      this.#put(from, { size: source.size, link: this.#newLink(from, source.made, shared), made: source.made + 1 });
+      this.#put(from, { ...source, link: this.#links.makeFor(from, source.made, shared), made: source.made + 1 });
     }
-    this.#put(to, { size: source.size, link: child, made: 1 });
+    this.#put(to, { size: source.size, link: child, made: 1, place: source.place && { sr: source.place.sr } });
     return this.open(to);
   }
 
@@ -266,15 +266,6 @@ export class DiskStore {
     }
   }
 
-  #newLink(id: string, made: number, parent: Link | undefined): Link {
-    let name = uuidOf(`${id}/${made}`);
-    for (let more = 0; this.#links.has(name); more++) {
-      // A merge may have left the link of a destroyed disk of that id in use.
-      name = uuidOf(`${id}/${made}/${more}`);
-    }
-    return this.#links.make(name, parent);
-  }
-
   #put(id: string, leaf: Leaf): void {
     const before = this.#disks.get(id)?.link;
     this.#save(id, leaf, leaf.link);
@@ -298,33 +289,16 @@ export class DiskStore {
   }
 
   #save(id: string, leaf: Leaf, link: Link): void {
-    save(this.#dir, `${id}.disk`, { size: leaf.size, link: link.file.name, made: leaf.made });
+    save(this.#dir, `${id}.disk`, { size: leaf.size, link: link.file.name, made: leaf.made, place: leaf.place });
   }
 
   #load(): void {
     for (const name of readdirSync(this.#dir).filter((each) => each.endsWith(".disk"))) {
-      const saved = parse<{ size: number; link: string; made: number }>(this.#dir, name);
-      const leaf = { size: saved.size, link: this.#links.load(saved.link), made: saved.made };
+      const saved = parse<{ size: number; link: string; made: number; place?: Place }>(this.#dir, name);
+      const leaf: Leaf = { ...saved, link: this.#links.load(saved.link) };
       leaf.link.users++;
       this.#disks.set(name.slice(0, -5), leaf);
     }
     this.#links.sweep();
   }
-}
-
-function assertSize(size: number): void {
-  if (!Number.isSafeInteger(size) || size < 0) {
-    throw new RangeError(`${size} is no size of a disk`);
-  }
-}
-
-function assertInside(what: string, id: string, offset: number, length: number, size: number): void {
-  if (!Number.isSafeInteger(offset) || offset < 0 || length < 0 || offset + length > size) {
-    throw new OutsideDisk(what, id, offset, length, size);
-  }
-}
-
-function uuidOf(text: string): string {
-  const hex = createHash("sha256").update(text).digest("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

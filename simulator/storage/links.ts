@@ -3,6 +3,7 @@
 // A link goes as soon as nothing stands on it; a hidden parent that is left with a single child is merged with it, which SM does in
 // the background (sm libs/sm/cleanup.py, "coalesce").
 
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BLOCK, BlockFile, OpenFiles } from "./blocks.ts";
@@ -42,12 +43,13 @@ export class Links {
     this.#moved = moved;
   }
 
-  has(name: string): boolean {
-    return this.#links.has(name);
-  }
-
-  /** A new, empty link that nobody stands on yet. */
-  make(name: string, parent: Link | undefined): Link {
+  /** A new, empty link that nobody stands on yet: the one that disk `id` gets after `made` others. */
+  makeFor(id: string, made: number, parent: Link | undefined): Link {
+    let name = uuidOf(`${id}/${made}`);
+    for (let more = 0; this.#links.has(name); more++) {
+      // A merge may have left the link of a destroyed disk of that id in use.
+      name = uuidOf(`${id}/${made}/${more}`);
+    }
     const link: Link = { file: new BlockFile(this.#dir, name, this.#files), parent, users: 0 };
     this.#links.set(name, link);
     this.#saveLink(link);
@@ -159,4 +161,9 @@ export function holder(leaf: Link | undefined, block: number): Link | undefined 
     }
   }
   return undefined;
+}
+
+function uuidOf(text: string): string {
+  const hex = createHash("sha256").update(text).digest("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

@@ -3,7 +3,8 @@ import { closeSync, createReadStream, ftruncateSync, mkdtempSync, openSync, read
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { BLOCK, DiskStore, OutsideDisk } from "./disk.ts";
+import { OutsideDisk } from "./access.ts";
+import { BLOCK, DiskStore } from "./disk.ts";
 import { EndOfStream } from "./stream.ts";
 import { missingPrograms } from "./testing.ts";
 import { BadVhd, readVhdInto, writeVhd } from "./vhd.ts";
