@@ -8,8 +8,8 @@ import { getLayerVersions, getVersionReport } from "../sdk/index.ts";
 import { checkout, type PoolState, poolDifferences, Stack } from "./engine.ts";
 
 const FOLDER = join(checkout, ".cache", "demo");
-/** A simulated hour takes a minute and a half. */
-const SPEED = 40;
+/** A simulated hour takes a minute. */
+const SPEED = 60;
 
 const say = (text = ""): void => void process.stdout.write(`${text}\n`);
 
@@ -48,7 +48,7 @@ const stop = ({ process: child }: Pool): Promise<void> =>
 
 const stateOf = async ({ url }: Pool): Promise<PoolState> => (await (await fetch(`${url}/simulator/state`)).json()) as PoolState;
 
-/** The engine's lines as they come, without what only says that time goes by. */
+/** The engine's lines as they come, without what only says that time goes by, or again what is different. */
 async function pulumi(stack: Stack, ...args: string[]): Promise<void> {
   say(`$ pulumi ${args.join(" ")}${args[0] === "preview" ? "" : " --yes"}`);
   let rest = "";
@@ -57,7 +57,10 @@ async function pulumi(stack: Stack, ...args: string[]): Promise<void> {
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      const short = line.replace("pulumi-nodejs:dynamic/xenlayer:", "").trimEnd();
+      const short = line
+        .replace("pulumi-nodejs:dynamic/xenlayer:", "")
+        .replace(/\[diff: [^\]]*\](; )?/, "")
+        .trimEnd();
       if (short === last || short === "" || /^@ |^ *\[urn=|^The resources in the stack|^If you want to remove/.test(short)) continue;
       last = short;
       say(`  ${short}`);
@@ -73,10 +76,7 @@ async function main(): Promise<void> {
   const started = performance.now();
   await rm(FOLDER, { recursive: true, force: true });
 
-  heading(
-    "A XenServer pool",
-    `Simulated, on a real port: whatever talks to XAPI can't tell. Its machines live ${SPEED} times as fast as real ones.`,
-  );
+  heading("A XenServer pool", `Simulated, on a real port: whatever talks to XAPI can't tell. Time passes ${SPEED} times as fast on it.`);
   const pool = await startPool();
   try {
     const before = await stateOf(pool);
