@@ -67,12 +67,20 @@ export function credentials(ctx: FrontContext, connector: ConnectorCredentials):
   return { username, password };
 }
 
-/** Whether enough is known in a preview to look at the pool. */
-export function reachable(connector: Known<Connector> | undefined): connector is Known<Connector> & ConnectorCredentials {
-  return connector?.address !== undefined;
+/** A connector of which all but perhaps its connectorId is known: enough to look at the pool. */
+export type Reachable = Omit<Connector, "connectorId"> & { connectorId?: string | undefined };
+
+/** Whether enough is known in a preview to look at the pool: what is present and undefined is not known yet. */
+export function reachable(connector: Known<Connector> | undefined): connector is Reachable {
+  if (connector === undefined) return false;
+  const { connectorId: _, ...settings } = connector;
+  return [...Object.values(settings), ...Object.values(settings.tls ?? {})].every((value) => value !== undefined);
 }
 
-// Looked up once per process and connection: neither templates nor storage repositories change their name between check and create.
+/** How a pool is reached now, which a diff asks: what the state holds may be an address or a password of before. */
+export const currentOf = (want: Known<Connector> | undefined, old: Connector): Reachable => (reachable(want) ? want : old);
+
+// Looked up once per connection as an operation has it: neither templates nor storage repositories change their name meanwhile.
 const found = new WeakMap<Xapi, Map<string, Promise<unknown>>>();
 
 /**

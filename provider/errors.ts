@@ -92,6 +92,21 @@ export class InitFailedError extends ProviderError {
   }
 }
 
+/** Something failed, and so did the clean-up after it: something may be left, which the next run finds. */
+export class CleanupError extends ProviderError {
+  readonly kind: ErrorKind;
+
+  constructor(cause: unknown, problems: readonly unknown[]) {
+    const left = problems.map((problem) => explain(problem)).join("; ");
+    super(`${cause instanceof Error ? cause.message : String(cause)}; taking back what was begun failed, too: ${left}`, {
+      cause,
+      hint:
+        (cause instanceof ProviderError ? cause.hint : undefined) ?? "run `pulumi up` again: what is left is found and used, or removed",
+    });
+    this.kind = cause instanceof ProviderError ? cause.kind : "xapi";
+  }
+}
+
 /** One paragraph for people: message, the causes that add something, then the hint. No stack. */
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -1,9 +1,14 @@
 // One order carried out by a guest: the payload disk is written while the machine is halted, the machine boots, and when it has powered itself off the
 // disk is read back. Promises: nothing a guest says while it runs is believed, it only shows as progress; a machine that was already at it
 // (a run was killed) is waited for, not restarted; a guest whose bootstrap is never heard is an error within minutes.
-import { CancelledError, duration, GuestError, ProviderError } from "./errors.ts";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { duration, GuestError, ProviderError } from "./errors.ts";
 import type { Order } from "./guest/order.ts";
 import { type PayloadContent, type PayloadReport, readPayload, writePayload } from "./guest/payload.ts";
+import { onlyDuplicate } from "./layer/build.ts";
+import { lookKey } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import { until, type Verdict } from "./wait.ts";
 import type { Xapi } from "./xapi/client.ts";
@@ -19,6 +24,8 @@ export interface GuestRun {
   vm: string;
   vmName: string;
   payload: string;
+  /** The build that machine and payload disk are of. */
+  build: string;
   nonce: string;
   /** Names the wait in errors. */
   doing: string;
@@ -57,6 +64,13 @@ export async function fetchReport(
   const reading = { format: "raw" as const, size: payload.virtual_size, maxBytes: MAX_PAYLOAD, signal: ctx.signal };
   for await (const part of await xapi.getDisk(payload.$ref, reading)) parts.push(part);
   return await readPayload(Buffer.concat(parts));
+}
+
+export function demandHalted(vm: Rec<"VM">): void {
+  if (vm.power_state !== "Halted")
+    throw new GuestError(`packaging machine "${vm.name_label}" is ${vm.power_state.toLowerCase()}, and not by an order of xenlayer`, {
+      hint: "shut it down, then `pulumi up` again",
+    });
 }
 
 export async function start(ctx: Context, xapi: Xapi, vm: string): Promise<void> {
@@ -111,9 +125,11 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     relookMs: Math.min(30_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
     signal: ctx.signal,
     report: ctx.report,
-  }).catch((error) => Promise.reject(leftRunning(error, run)));
+  }).catch(async (error) => Promise.reject(await leftRunning(error, run)));
   return seen;
 }
+
+class SilentGuestError extends GuestError {}
 
 /** Pure: what one look at a machine under orders means. */
 export function judgeRun(
@@ -136,7 +152,7 @@ export function judgeRun(
   if (!overdue) return { state: "pending", message: "booting; nothing heard from its bootstrap yet" };
   return {
     state: "failed",
-    error: new GuestError(
+    error: new SilentGuestError(
       `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start`,
       {
         hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or a start-up task; its console shows what it does instead. It is left running; shut it down, mend the OS layer, then `pulumi up` again",
@@ -165,24 +181,41 @@ async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<vo
   if (major !== undefined) seen.toolsVersion = [major, minor, micro, build].filter((part) => part !== undefined && part !== "-1").join(".");
 }
 
-async function heardOnDisk(ctx: Context, run: GuestRun): Promise<boolean> {
-  const snapshot = await run.xapi.call<string>("VDI.snapshot", run.payload);
+async function heardOnDisk(ctx: Context, { xapi, payload, build, nonce }: GuestRun): Promise<boolean> {
+  // The snapshot bears the key too: so a run that is killed here leaves one that can be told from somebody's backup.
+  await xapi.call("VDI.add_to_other_config", payload, lookKey(build), nonce).catch(onlyDuplicate);
+  const snapshot = await xapi.call<string>("VDI.snapshot", payload);
   try {
-    const report = await fetchReport(ctx, run.xapi, { $ref: snapshot });
-    return report.order?.nonce === run.nonce && report.boots.length > 0;
+    const report = await fetchReport(ctx, xapi, { $ref: snapshot });
+    return report.order?.nonce === nonce && report.boots.length > 0;
   } finally {
-    await run.xapi.destroy("VDI", snapshot);
+    await xapi.destroy("VDI", snapshot);
+    await xapi.call("VDI.remove_from_other_config", payload, lookKey(build));
   }
 }
 
 // A guest may be compiling or installing: it is never stopped because somebody lost patience (guest.md 2.7: an interrupted NGen breaks .NET).
-function leftRunning(error: unknown, run: GuestRun): unknown {
-  if (!(error instanceof ProviderError) || (error.kind !== "timeout" && !(error instanceof CancelledError))) return error;
-  const told = new GuestError(`${error.message}; machine "${run.vmName}" is left running`, {
+async function leftRunning(error: unknown, run: GuestRun): Promise<unknown> {
+  if (error instanceof SilentGuestError) return new GuestError(`${error.message}${await pictured(run)}`, { hint: error.hint });
+  if (!(error instanceof ProviderError) || (error.kind !== "timeout" && error.kind !== "cancelled")) return error;
+  const picture = error.kind === "timeout" ? await pictured(run) : "";
+  return new GuestError(`${error.message}; machine "${run.vmName}" is left running${picture}`, {
     hint: error.hint ?? "look at its console; `pulumi up` goes on waiting for it",
     cause: error,
   });
-  return told;
+}
+
+/** Keeps what the console shows, where the account may look at it. */
+async function pictured({ xapi, vm, vmName }: GuestRun): Promise<string> {
+  try {
+    const picture = await xapi.screenshot(vm);
+    const folder = await mkdtemp(join(tmpdir(), "xenlayer-console-"));
+    const file = join(folder, `${vmName.replace(/[^A-Za-z0-9._-]+/g, "-")}.${picture[0] === 0x89 ? "png" : "jpg"}`);
+    await writeFile(file, picture);
+    return ` (its console is pictured in ${file})`;
+  } catch {
+    return "";
+  }
 }
 
 /** The steps that an earlier boot series has done, for the next order. */

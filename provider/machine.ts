@@ -7,7 +7,7 @@ import { findMachine, GiB } from "./layer/build.ts";
 import type { Entry } from "./layer/entry.ts";
 import { isOurs, type Marks, marksFor } from "./layer/marks.ts";
 import type { LayerRecord } from "./layer/record.ts";
-import { Plan } from "./plan.ts";
+import { Plan, takenBack } from "./plan.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
@@ -20,6 +20,8 @@ export interface MachineRequest {
   vdi: Rec<"VDI">;
   /** Unique: how the clone is found again before it has marks. */
   name: string;
+  /** What was asked for the machine itself; absent = whatever it has is right. */
+  settings?: string;
   wanted: {
     cpus?: number | undefined;
     memoryGiB?: number | undefined;
@@ -46,6 +48,7 @@ type Ctx = Context & {
   left?: Rec<"VM"> | undefined;
 };
 type WithVm = { vm: Rec<"VM"> };
+type WithPayload = { payload: Rec<"VDI"> };
 
 export async function ensureMachine(
   ctx: Context,
@@ -70,7 +73,7 @@ export const machinePlan = Plan.of<Ctx, object>()
     find: async (ctx) => {
       const vm = await findMachine(ctx.xapi, ctx.request.name);
       // Marked and told to be no template is the last thing done to it: anything less is a clone that a killed run left.
-      if (vm !== undefined && MARK in vm.other_config && !vm.is_a_template) return { vm };
+      if (vm !== undefined && MARK in vm.other_config && !vm.is_a_template && !isOutdated(vm, ctx.request)) return { vm };
       ctx.left = vm;
       return undefined;
     },
@@ -84,18 +87,26 @@ export const machinePlan = Plan.of<Ctx, object>()
   })
   .step<{ payload: Rec<"VDI"> }>({
     title: "making the payload disk",
-    find: async ({ xapi, request, payloadBytes }) => {
-      // A version's first machine has none; else one may be there that a killed run made.
-      const { nonce, resumed } = request.entry.machine ?? {};
-      if (nonce === undefined && resumed !== true) return undefined;
-      const found = (await xapi.find("VDI", { SR: request.vdi.SR })).filter(
-        (vdi) => isOurs(vdi, payloadMarks(request)) && !vdi.is_a_snapshot,
-      );
-      const fitting = found.find((vdi) => vdi.virtual_size >= payloadBytes);
-      return fitting === undefined ? undefined : { payload: fitting };
+    find: async ({ xapi, request }) => {
+      const { payload: recorded, resumed } = request.entry.machine ?? {};
+      // A version's first machine has none; else one may be there that a killed run made and didn't live to record.
+      if (recorded === undefined && resumed !== true) return undefined;
+      const payload =
+        recorded === undefined
+          ? (await xapi.find("VDI", { SR: request.vdi.SR })).find((vdi) => isOurs(vdi, payloadMarks(request)))
+          : await xapi.get("VDI", recorded);
+      return payload === undefined ? undefined : { payload };
     },
     run: async (ctx) => ({ payload: await createPayload(ctx) }),
     undo: async ({ xapi }, { payload }) => xapi.destroy("VDI", payload.$ref),
+  })
+  .step<{ payload: Rec<"VDI"> }>({
+    title: "growing the payload disk",
+    find: async ({ payloadBytes }, { payload }: WithPayload) => (payload.virtual_size >= payloadBytes ? { payload } : undefined),
+    run: async ({ xapi, payloadBytes }, { payload }) => {
+      await xapi.task("VDI.resize", [payload.$ref, payloadBytes]);
+      return { payload: (await xapi.record("VDI", payload.$ref)) ?? payload };
+    },
   })
   .step<object>({
     title: "attaching the payload disk",
@@ -112,6 +123,16 @@ export const machinePlan = Plan.of<Ctx, object>()
     run: async (ctx, { vm }) => insertIsos(ctx, vm, await drivesOf(ctx.xapi, vm)),
   });
 
+/** Asked for with other memory, processors or networks, and not at work. */
+function isOutdated(vm: Rec<"VM">, { settings }: MachineRequest): boolean {
+  if (settings === undefined || vm.power_state !== "Halted") return false;
+  try {
+    return (JSON.parse(vm.other_config[MARK] ?? "{}") as { settings?: unknown }).settings !== settings;
+  } catch {
+    return true;
+  }
+}
+
 /** By the references that both records hold: the drive itself need not be read. */
 const isAttached = (vdi: Rec<"VDI">, vm: Rec<"VM">): boolean => vdi.VBDs.some((vbd) => vm.VBDs.includes(vbd));
 
@@ -120,7 +141,7 @@ const drivesOf = async (xapi: Xapi, vm: Rec<"VM">): Promise<Rec<"VBD">[]> =>
   vm.VBDs.length === 0 ? [] : await xapi.find("VBD", { VM: vm.$ref });
 
 async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">> {
-  const { connector, record, version, entry, name, wanted } = request;
+  const { connector, entry, name, wanted } = request;
   const template = await templateOf(xapi, connector);
   const machine = { ...hardwareOf(template), ...(wanted.cpus === undefined ? {} : { vcpus: String(wanted.cpus) }) };
   const { errors, warnings } = hardwareFindings(entry.base?.hardware ?? {}, machine);
@@ -132,6 +153,19 @@ async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">>
   for (let left = ctx.left; left !== undefined; left = await findMachine(xapi, name)) await xapi.destroy("VM", left.$ref);
 
   const ref = await xapi.call<string>("VM.clone", template.$ref, name);
+  try {
+    return await configured(xapi, request, ref, template);
+  } catch (error) {
+    throw await takenBack(error, () => xapi.destroy("VM", ref));
+  }
+}
+
+async function configured(
+  xapi: Xapi,
+  { connector, record, version, entry, name, wanted, settings }: MachineRequest,
+  ref: string,
+  template: Rec<"VM">,
+): Promise<Rec<"VM">> {
   const mark = {
     format: 1,
     connector: record.meta.connectorId,
@@ -139,6 +173,7 @@ async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">>
     layer: record.layerId,
     version: entry.id,
     build: entry.build,
+    settings,
   };
   await xapi.call("VM.add_to_other_config", ref, MARK, JSON.stringify(mark));
   // App Layering's habit: product, purpose and layer as tags, beside the template's own.

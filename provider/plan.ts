@@ -1,6 +1,6 @@
 // A create or update is a plan: steps in order, each with what finds its result, what makes it and what takes it back.
 // XAPI is the journal: a step whose result is found does not run, so a plan that was killed anywhere goes on when it is run again.
-import { InitFailedError } from "./errors.ts";
+import { CleanupError, InitFailedError } from "./errors.ts";
 
 export interface PlanContext {
   report: (message: string) => void;
@@ -52,14 +52,16 @@ export class Plan<Ctx extends PlanContext, In extends object, State extends obje
 
   async run(ctx: Ctx, inputs: In): Promise<State> {
     let state: object = inputs;
-    const made: { step: AnyStep<Ctx>; state: object }[] = [];
+    const made: Made<Ctx>[] = [];
     for (const [index, step] of this.steps.entries()) {
       const before = state;
+      let running = false;
       try {
         ctx.signal.throwIfAborted();
         let out: object | undefined = await step.find(ctx, before);
         if (out === undefined) {
           ctx.report(`[${index + 1}/${this.steps.length}] ${step.title}`);
+          running = true;
           out = await step.run(ctx, before);
           made.push({ step, state: { ...before, ...out } });
         }
@@ -69,28 +71,38 @@ export class Plan<Ctx extends PlanContext, In extends object, State extends obje
           const { id, outputs } = this.committed(state as State);
           throw new InitFailedError(id, outputs, error);
         }
-        throw await this.undo(ctx, step, before, made, error);
+        throw await takenBack(error, (cleanup) =>
+          this.undo({ ...ctx, signal: cleanup }, running ? { step, state: before } : undefined, made),
+        );
       }
     }
     return state as State;
   }
 
-  private async undo(ctx: Ctx, failed: AnyStep<Ctx>, before: object, made: { step: AnyStep<Ctx>; state: object }[], cause: unknown) {
-    // Clean-up has a signal of its own, so that Ctrl-C still cleans up.
-    const cleanup: Ctx = { ...ctx, signal: AbortSignal.timeout(60_000) };
+  /** `failed`: the step that was running. It may have been done and only its answer lost: it is looked for once more. */
+  private async undo(ctx: Ctx, failed: Made<Ctx> | undefined, made: Made<Ctx>[]): Promise<void> {
     const problems: unknown[] = [];
-    // The failed step may have been done and only its answer lost: look once more before undoing.
-    if (failed.undo !== undefined) {
-      const late = await failed.find(cleanup, before).catch(() => undefined);
-      if (late !== undefined) made.push({ step: failed, state: { ...before, ...late } });
+    if (failed?.step.undo !== undefined) {
+      const late = await failed.step.find(ctx, failed.state).catch(() => undefined);
+      if (late !== undefined) made.push({ step: failed.step, state: { ...failed.state, ...late } });
     }
-    for (const { step, state } of made.reverse()) {
-      try {
-        await step.undo?.(cleanup, state);
-      } catch (problem) {
-        problems.push(problem);
-      }
-    }
-    return problems.length === 0 ? cause : new AggregateError([cause, ...problems], "failed, and so did the clean-up after it", { cause });
+    for (const { step, state } of made.reverse()) await step.undo?.(ctx, state).catch((problem: unknown) => problems.push(problem));
+    if (problems.length > 0) throw new AggregateError(problems);
+  }
+}
+
+interface Made<Ctx> {
+  step: AnyStep<Ctx>;
+  state: object;
+}
+
+/** Takes back what a failed operation has begun and gives the error to throw: a clean-up that fails is added to it, never put in its place. */
+export async function takenBack(error: unknown, cleanup: (signal: AbortSignal) => Promise<void>): Promise<unknown> {
+  try {
+    // A signal of its own, so that Ctrl-C still cleans up.
+    await cleanup(AbortSignal.timeout(60_000));
+    return error;
+  } catch (problem) {
+    return new CleanupError(error, problem instanceof AggregateError ? problem.errors : [problem]);
   }
 }

@@ -17,6 +17,8 @@ export interface FrontContext {
   signal: AbortSignal;
   /** The resource's URN where the front knows it: a hint for finding this resource's own leftovers, never a proof of ownership. */
   urn?: string | undefined;
+  /** Identity of the program's run: what must not be there twice in one program is looked for within it. Default: this process. */
+  program?: object | undefined;
   /** Credentials from stack config; the environment comes before them, inputs after them. */
   config: { username?: string | undefined; password?: string | undefined };
 }
@@ -100,6 +102,14 @@ export function defineResource<I extends z.ZodObject, O extends z.ZodObject>(
     if (!parsed.success) throw new InputError(parsed.error.issues.map(failureOf), { hint: `these are inputs of ${type}` });
     return parsed.data as z.output<I>;
   };
+  // What is said of a connector's property by whoever looks at the pool is, for the other resources, said of their connector.
+  const located = ({ property, reason }: CheckFailure): CheckFailure => {
+    const [first = ""] = property.split(/[.[]/);
+    const connector = innerObject(inputs.shape.connector as z.ZodType | undefined);
+    return first in inputs.shape || connector === undefined || !(first in connector.shape)
+      ? { property, reason }
+      : { property: `connector.${property}`, reason };
+  };
   const withInputs = (wanted: Json, made: Json): Json => plain({ ...wanted, ...made });
 
   return {
@@ -120,7 +130,7 @@ export function defineResource<I extends z.ZodObject, O extends z.ZodObject>(
         const examined = await definition.examine(context(ctx), want as Known<z.output<I>>, old as Known<z.output<I>> | undefined);
         return { inputs: plain({ ...checked, ...examined.inputs }), failures: examined.failures };
       } catch (error) {
-        if (error instanceof InputError) return { inputs: plain(checked), failures: [...error.failures] };
+        if (error instanceof InputError) return { inputs: plain(checked), failures: error.failures.map(located) };
         return {
           inputs: plain(checked),
           failures: [{ property: "connector" in inputs.shape ? "connector" : "address", reason: explain(error) }],
@@ -181,8 +191,9 @@ function parseKnown(schema: z.ZodObject, json: Json, path: string[] = []): Parse
       if (!parsed.success) {
         for (const issue of parsed.error.issues) result.failures.push(failureOf({ ...issue, path: [...path, key, ...issue.path] }));
       } else if (parsed.data !== undefined) {
-        result.want[key] = parsed.data;
-        result.checked[key] = parsed.data;
+        // A key that is there and undefined means "not known yet" below; here it means nothing.
+        result.want[key] = plain({ value: parsed.data }).value;
+        result.checked[key] = result.want[key];
       }
       continue;
     }
@@ -201,7 +212,7 @@ function parseKnown(schema: z.ZodObject, json: Json, path: string[] = []): Parse
   return result;
 }
 
-function innerObject(schema: z.ZodType): z.ZodObject | undefined {
+function innerObject(schema: z.ZodType | undefined): z.ZodObject | undefined {
   let inner: unknown = schema;
   while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) inner = inner.unwrap();
   return inner instanceof z.ZodObject ? inner : undefined;

@@ -1,12 +1,21 @@
 // One build of a version: the disk cloned from its base, and taking a build away again (machine, payload disk, disk).
-import type { Connector } from "../connector.ts";
-import { storageOf } from "../connector.ts";
 import { ConflictError, InputError, XapiError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { NULL_REF, type Rec } from "../xapi/records.ts";
 import type { Base, Entry } from "./entry.ts";
-import { boundMarks, findDisk, inFlightKey, isOurs, type Marks, marksFor, unfinishedCopies, withoutMarks } from "./marks.ts";
+import {
+  boundMarks,
+  findDisk,
+  hasOwnUuid,
+  inFlightKey,
+  isOurs,
+  type Marks,
+  marksFor,
+  marksOf,
+  unfinishedCopies,
+  withoutMarks,
+} from "./marks.ts";
 import type { LayerRecord } from "./record.ts";
 
 export const GiB = 2 ** 30;
@@ -14,7 +23,8 @@ export const GiB = 2 ** 30;
 const MAX_DEPTH = 20;
 
 export interface DiskRequest {
-  connector: Connector;
+  /** Where it goes. */
+  sr: Rec<"SR">;
   record: LayerRecord;
   version: string;
   entry: Entry;
@@ -37,8 +47,7 @@ export const diskDescription = (record: LayerRecord, version: string, entry: Ent
 
 /** The build's disk: found, or cloned from its base (copied across SRs, or when the chain has grown too long). */
 export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest): Promise<{ vdi: Rec<"VDI">; depth: number }> {
-  const { record, entry, base, version } = request;
-  const sr = await storageOf(xapi, request.connector);
+  const { record, entry, base, version, sr } = request;
   const vdis = await xapi.find("VDI", { SR: sr.$ref });
   const marks = diskMarks(record, entry);
   const source = vdis.find((vdi) => vdi.uuid === base.vdi) ?? (await xapi.get("VDI", base.vdi));
@@ -49,26 +58,23 @@ export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest)
   const baseDepth = base.depth ?? 0;
   const clones = source.SR === sr.$ref && baseDepth < MAX_DEPTH;
   const depth = clones ? baseDepth + 1 : 0;
+  const flight = inFlightKey(entry.build);
   const existing = findDisk(vdis, marks);
-  if (existing !== undefined) return { vdi: await grown(xapi, existing, request.sizeGiB), depth };
-
-  const taken = vdis.find(
-    (vdi) => vdi.name_label === request.fileName && isOurs(vdi, { role: "disk" }) && !isOurs(vdi, { version: entry.id }),
-  );
-  if (taken !== undefined)
-    throw new InputError([
-      { property: "fileName", reason: `"${request.fileName}" is taken by disk ${taken.uuid} in "${sr.name_label}", another version's` },
-    ]);
+  refuseTaken(vdis, request);
+  if (existing !== undefined) {
+    if (existing.name_label !== request.fileName) await xapi.call("VDI.set_name_label", existing.$ref, request.fileName);
+    if (flight in source.other_config) await xapi.call("VDI.remove_from_other_config", source.$ref, flight);
+    return { vdi: await grown(xapi, { ...existing, name_label: request.fileName }, request.sizeGiB), depth: entry.depth ?? depth };
+  }
 
   ctx.report(clones ? `cloning ${base.name}` : `copying ${base.name} to "${sr.name_label}"`);
   // A clone bears its source's marks until it gets its own: only the in-flight key tells it from a clone that somebody else made.
-  const flight = inFlightKey(entry.build);
-  for (const left of unfinishedCopies<"VDI">(vdis, source.uuid, entry.build)) await xapi.destroy("VDI", left.$ref);
+  for (const left of unfinishedCopies(vdis, source.uuid, entry.build)) await xapi.destroy("VDI", left.$ref);
   if (!(flight in source.other_config))
     await xapi.call("VDI.add_to_other_config", source.$ref, flight, new Date().toISOString()).catch(onlyDuplicate);
   const ref = clones
     ? await xapi.call<string>("VDI.clone", source.$ref)
-    : await copied(ctx, xapi, source, sr, request, { ...marksFor(marks), [flight]: "" });
+    : await copied(ctx, xapi, source, request, { ...marksFor(marks), [flight]: "" });
   const vdi = await xapi.record("VDI", ref);
   if (vdi === undefined) throw new ConflictError(`the new disk of version ${version} has been removed meanwhile`);
   await xapi.call("VDI.set_name_label", ref, request.fileName);
@@ -80,15 +86,30 @@ export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest)
   return { vdi: await grown(xapi, { ...vdi, other_config, name_label: request.fileName }, request.sizeGiB), depth };
 }
 
+/** The disk of another version that bears this name_label; App Layering's file names are unique in an SR, too. */
+export const takenBy = (vdis: readonly Rec<"VDI">[], fileName: string, entryId: string | undefined): Rec<"VDI"> | undefined =>
+  vdis.find(
+    (vdi) => vdi.name_label === fileName && isOurs(vdi, { role: "disk" }) && (entryId === undefined || !isOurs(vdi, { version: entryId })),
+  );
+
+export const takenRefusal = (fileName: string, taken: Rec<"VDI">, sr: Rec<"SR">): { property: string; reason: string } => ({
+  property: "fileName",
+  reason: `"${fileName}" is taken by disk ${taken.uuid} in "${sr.name_label}", another version's: give another fileName`,
+});
+
+function refuseTaken(vdis: readonly Rec<"VDI">[], { sr, fileName, entry }: DiskRequest): void {
+  const taken = takenBy(vdis, fileName, entry.id);
+  if (taken !== undefined) throw new InputError([takenRefusal(fileName, taken, sr)]);
+}
+
 async function copied(
   ctx: Context,
   xapi: Xapi,
   source: Rec<"VDI">,
-  sr: Rec<"SR">,
   request: DiskRequest,
   other_config: Record<string, string>,
 ): Promise<string> {
-  const { fileName, record, version, entry } = request;
+  const { sr, fileName, record, version, entry } = request;
   const into = await xapi.call<string>("VDI.create", {
     name_label: fileName,
     name_description: diskDescription(record, version, entry),
@@ -113,7 +134,8 @@ async function grown(xapi: Xapi, vdi: Rec<"VDI">, sizeGiB: number | undefined): 
   return { ...vdi, virtual_size: size };
 }
 
-function onlyDuplicate(error: unknown): void {
+/** A key that is there already was put there by an earlier run, or by this call before its answer was lost. */
+export function onlyDuplicate(error: unknown): void {
   if (!(error instanceof XapiError && error.code === "MAP_DUPLICATE_KEY")) throw error;
 }
 
@@ -153,7 +175,7 @@ function unlessHalted(error: unknown): void {
   if (!(error instanceof XapiError && error.code === "VM_BAD_POWER_STATE" && error.params.at(-1)?.toLowerCase() === "halted")) throw error;
 }
 
-/** Takes away everything of one build but what is sealed: machine, payload disks, disk and unfinished copies. */
+/** Takes away everything of one build: machine, payload disks, disk and unfinished copies; and what is left of a build that it followed. */
 export async function removeBuild(
   ctx: Context,
   xapi: Xapi,
@@ -161,18 +183,84 @@ export async function removeBuild(
   entry: Entry,
   roles: readonly Marks["role"][] = ["payload", "disk"],
 ): Promise<void> {
-  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine.name);
-  const vdis = await xapi.find("VDI", { SR: record.vdi.SR });
-  for (const vdi of vdis) {
-    const mine = isOurs(vdi, { connector: record.meta.connectorId, version: entry.id, build: entry.build });
-    const wanted = roles.some((role) => isOurs(vdi, { role }));
-    if (mine && wanted) await xapi.destroy("VDI", vdi.$ref);
+  const vdis = await disksOf(xapi, record, entry);
+  await removeParts(ctx, xapi, record, entry, roles, vdis);
+  await removeEarlier(ctx, xapi, record, entry, vdis);
+}
+
+/** Takes away the builds that this one followed. */
+export async function removeStale(ctx: Context, xapi: Xapi, record: LayerRecord, entry: Entry): Promise<void> {
+  if (entry.stale === undefined) return;
+  await removeEarlier(ctx, xapi, record, entry, await disksOf(xapi, record, entry));
+}
+
+async function removeEarlier(ctx: Context, xapi: Xapi, record: LayerRecord, entry: Entry, vdis: readonly Rec<"VDI">[]): Promise<void> {
+  for (const { id, build, vdi, machine } of entry.stale ?? []) {
+    const { machine: _machine, vdi: _vdi, sealed: _sealed, stale: _stale, ...rest } = entry;
+    const earlier: Entry = { ...(rest as Entry), id, build };
+    if (vdi !== undefined) earlier.vdi = vdi;
+    if (machine !== undefined) earlier.machine = machine;
+    await removeParts(ctx, xapi, record, earlier, ["payload", "disk"], vdis);
   }
-  if (!roles.includes("disk") || entry.base === undefined) return;
-  for (const left of unfinishedCopies<"VDI">(vdis, entry.base.vdi, entry.build)) await xapi.destroy("VDI", left.$ref);
-  const source = vdis.find((vdi) => vdi.uuid === entry.base?.vdi);
-  if (source !== undefined && inFlightKey(entry.build) in source.other_config)
-    await xapi.call("VDI.remove_from_other_config", source.$ref, inFlightKey(entry.build));
+}
+
+/**
+ * The disk of a version after a storage migration: under another uuid, without marks, its description kept (xapi.md 5.1). Looked for only where the
+ * recorded disk is gone, and taken only where it is the only one: what else bears the description is somebody's copy.
+ */
+export async function movedDisk(
+  xapi: Xapi,
+  record: LayerRecord,
+  entry: Entry,
+  seen: readonly Rec<"VDI">[] = [],
+): Promise<Rec<"VDI"> | undefined> {
+  if (entry.vdi === undefined || seen.some(({ uuid }) => uuid === entry.vdi)) return undefined;
+  const name = record.byId(entry.id)?.name;
+  if (name === undefined) return undefined;
+  const found = (await xapi.find("VDI", { name_description: diskDescription(record, name, entry) })).filter((vdi) => !vdi.is_a_snapshot);
+  const [only] = found;
+  return found.length === 1 && only !== undefined && marksOf(only) === undefined ? only : undefined;
+}
+
+/** All disks of the SRs that a build may be in: a connector may have been given another SR since the layer was made. */
+async function disksOf(xapi: Xapi, record: LayerRecord, entry: Entry): Promise<Rec<"VDI">[]> {
+  const vdis: Rec<"VDI">[] = [];
+  for (const SR of new Set([record.vdi.SR, entry.sr ?? record.vdi.SR, ...(entry.stale ?? []).map(({ sr }) => sr ?? record.vdi.SR)]))
+    vdis.push(...(await xapi.find("VDI", { SR })));
+  return vdis;
+}
+
+async function removeParts(
+  ctx: Context,
+  xapi: Xapi,
+  record: LayerRecord,
+  entry: Entry,
+  roles: readonly Marks["role"][],
+  vdis: readonly Rec<"VDI">[],
+): Promise<void> {
+  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine.name);
+  const recorded: Partial<Record<Marks["role"], string | undefined>> = {
+    disk: entry.vdi,
+    payload: entry.sealed?.evidence ?? entry.machine?.payload,
+  };
+  const build = { connector: record.meta.connectorId, version: entry.id, build: entry.build };
+  const moved = roles.includes("disk") ? await movedDisk(xapi, record, entry, vdis) : undefined;
+  for (const vdi of moved === undefined ? vdis : [...vdis, moved]) {
+    const goes = roles.some((role) => {
+      // By uuid also where a disk has lost its marks. Marks without a uuid of their own may be a copy's: they count while nothing else is recorded.
+      if (recorded[role] === vdi.uuid || vdi === moved) return true;
+      return isOurs(vdi, { ...build, role }) && (hasOwnUuid(vdi) || recorded[role] === undefined);
+    });
+    if (goes) await xapi.destroy("VDI", vdi.$ref);
+  }
+  const sources = [...(roles.includes("disk") && entry.base !== undefined ? [entry.base.vdi] : []), recorded.payload];
+  for (const uuid of sources) {
+    if (uuid === undefined) continue;
+    for (const left of unfinishedCopies(vdis, uuid, entry.build)) await xapi.destroy("VDI", left.$ref);
+    const source = vdis.find((vdi) => vdi.uuid === uuid) ?? (await xapi.get("VDI", uuid));
+    if (source !== undefined && inFlightKey(entry.build) in source.other_config)
+      await xapi.call("VDI.remove_from_other_config", source.$ref, inFlightKey(entry.build));
+  }
 }
 
 /** VMs that are not ours and have the disk attached or listed: what an image, or a person, uses. */

@@ -25,39 +25,23 @@ const documentSchema = z.looseObject({
 });
 export type Document = z.output<typeof documentSchema>;
 
-export async function writeDocument(xapi: Xapi, vdi: Rec<"VDI">, document: Document, signal?: AbortSignal): Promise<void> {
-  const slot = framed(
-    MAGIC,
-    Buffer.from(JSON.stringify(document)),
-    SLOT,
-    "the record of this layer has grown too large: delete versions that are not needed",
-  );
-  const content = Buffer.alloc(SLOT + slot.length);
-  slot.copy(content, 0);
-  slot.copy(content, SLOT);
-  await put(xapi, vdi, content, signal);
-}
-
-/** Document and icon at once, for a new record. */
-export async function writeDocumentAndIcon(
+/** `icon`: written too, where it changes; it stays otherwise. */
+export async function writeDocument(
   xapi: Xapi,
   vdi: Rec<"VDI">,
   document: Document,
-  icon: Uint8Array,
-  signal?: AbortSignal,
+  { icon, signal }: { icon?: Uint8Array | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
-  const content = Buffer.alloc(ICON_AT + HEADER + icon.length);
-  const slot = framed(
-    MAGIC,
-    Buffer.from(JSON.stringify(document)),
-    SLOT,
-    "the record of this layer has grown too large: delete versions that are not needed",
-  );
+  const slot = framed(MAGIC, Buffer.from(JSON.stringify(document)), TOO_LARGE);
+  const picture = icon === undefined ? Buffer.alloc(0) : framed(ICON_MAGIC, icon, "the icon is too large");
+  const content = Buffer.alloc(icon === undefined ? SLOT + slot.length : ICON_AT + picture.length);
   slot.copy(content, 0);
   slot.copy(content, SLOT);
-  framed(ICON_MAGIC, icon, SLOT, "the icon is too large").copy(content, ICON_AT);
+  picture.copy(content, ICON_AT);
   await put(xapi, vdi, content, signal);
 }
+
+const TOO_LARGE = "the record of this layer has grown too large: delete versions that are not needed";
 
 export async function readDocument(xapi: Xapi, vdi: Rec<"VDI">, signal?: AbortSignal): Promise<Document | undefined> {
   const content = await fetchContent(xapi, vdi, ICON_AT, signal);
@@ -99,8 +83,8 @@ async function fetchContent(xapi: Xapi, vdi: Rec<"VDI">, limit: number, signal?:
   return Buffer.concat(parts).subarray(0, limit);
 }
 
-function framed(magic: string, bytes: Uint8Array, limit: number, tooLarge: string): Buffer {
-  if (HEADER + bytes.length > limit) throw new InputError([{ property: "", reason: tooLarge }]);
+function framed(magic: string, bytes: Uint8Array, tooLarge: string): Buffer {
+  if (HEADER + bytes.length > SLOT) throw new InputError([{ property: "", reason: tooLarge }]);
   const header = Buffer.alloc(HEADER);
   header.write(`${magic} ${bytes.length} ${createHash("sha256").update(bytes).digest("hex")}\n`, "latin1");
   return Buffer.concat([header, bytes]);

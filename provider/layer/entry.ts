@@ -27,6 +27,8 @@ const baseSchema = z.looseObject({
   id: z.string(),
   /** For people: `win11/1.0`. */
   name: z.string(),
+  /** The version's own name: either may hold a slash. */
+  version: z.string().optional(),
   vdi: z.string(),
   depth: z.number().optional(),
   /** Handed down from the OS layer. */
@@ -96,6 +98,8 @@ export const entrySchema = z.looseObject({
   build: z.string(),
   state: versionState,
   vdi: z.string().optional(),
+  /** Reference of the SR that the build is made in. */
+  sr: z.string().optional(),
   base: baseSchema.optional(),
   fileName: z.string().optional(),
   content: contentSchema,
@@ -106,8 +110,18 @@ export const entrySchema = z.looseObject({
   machine: machineSchema.optional(),
   sealed: sealedSchema.optional(),
   lease: leaseSchema.optional(),
-  /** An earlier build of this version that is still to be taken away. */
-  stale: z.looseObject({ build: z.string(), machine: machineSchema.optional() }).optional(),
+  /** Earlier builds of this version that are still to be taken away. */
+  stale: z
+    .array(
+      z.looseObject({
+        id: z.string(),
+        build: z.string(),
+        sr: z.string().optional(),
+        vdi: z.string().optional(),
+        machine: machineSchema.optional(),
+      }),
+    )
+    .optional(),
   /** OS layers: facts that packaging machines are compared with; handed down through bases. */
   hardware: z.record(z.string(), z.string()).optional(),
   /** Links in the copy-on-write chain below this version's disk, counted from the last full copy. */
@@ -146,6 +160,13 @@ export const auditSchema = z.looseObject({
   comment: z.string().optional(),
 });
 export type Audit = z.output<typeof auditSchema>;
+
+/** An entry whose disk is to be made anew: what it was is remembered until that has been taken away. */
+export function anew(before: Entry, change: Partial<Entry> & { build: string }): Entry {
+  const { machine, vdi, sealed: _sealed, stale = [], released: _released, destroyWhenFree: _destroy, depth: _depth, ...rest } = before;
+  const left = { id: before.id, build: before.build, sr: before.sr, vdi, machine };
+  return { ...(rest as Entry), state: "Editing", ...change, stale: [...stale, left] };
+}
 
 /** Sentences that say how new inputs differ from what a version was made of; empty = equal. */
 export function differences(made: Content, wanted: Partial<Content>): string[] {

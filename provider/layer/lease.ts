@@ -2,13 +2,17 @@
 // A holder that is slow finds out when it renews (another generation is there) and its signal is aborted before its next change.
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { ConflictError, duration } from "../errors.ts";
+import { ConflictError } from "../errors.ts";
 import type { Context } from "../resource.ts";
+import { until } from "../wait.ts";
+import { removeBuild } from "./build.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { type LayerRecord, randomId } from "./record.ts";
 
 const LEASE_MS = 120_000;
 const RENEW_MS = 40_000;
+/** A build under way takes its time; whoever wants the same version waits for it as long as a build may take. */
+const WAIT_MS = 6 * 3_600_000;
 
 // One per process: two operations of one run on one version follow each other by the engine's own order.
 const RUN = randomId();
@@ -16,6 +20,8 @@ const RUN = randomId();
 /** What a holder may do to its entry. Writes follow one another; a lost lease aborts `signal`. */
 export interface Held {
   readonly signal: AbortSignal;
+  /** Another run has taken the version over: nothing of it may be touched. */
+  readonly lost: boolean;
   readonly entry: Entry;
   update(change: (entry: Entry) => Entry): Promise<void>;
 }
@@ -26,81 +32,115 @@ export async function withLease<T>(
   record: LayerRecord,
   name: string,
   first: (entry: Entry | undefined) => Entry,
-  work: (held: Held) => Promise<{ result: T; finish?: (entry: Entry) => Entry | undefined }>,
+  work: (held: Held) => Promise<{ result: T; finish?: (entry: Entry) => Entry }>,
 ): Promise<T> {
   await freeToTake(ctx, record, name);
   let entry: Entry = { ...first(record.versions.get(name)), lease: newLease() };
   await record.put(name, entry);
+  let confirmedAt = performance.now();
   const lost = new AbortController();
   const signal = AbortSignal.any([ctx.signal, lost.signal]);
   let writes: Promise<unknown> = Promise.resolve();
+  const put = async (next: Entry): Promise<void> => {
+    // While the lease is fresh nobody else writes; a run that slept may have been overtaken, and more than once.
+    const confirmed = performance.now() - confirmedAt > RENEW_MS / 2;
+    await record.put(name, next, { confirmed }).catch((error: unknown) => {
+      if (error instanceof ConflictError)
+        lost.abort(new ConflictError(`lost the lease of version ${name}: another run has taken it over`, { cause: error }));
+      throw error;
+    });
+    if (confirmed) confirmedAt = performance.now();
+    entry = next;
+  };
   const write = (change: (entry: Entry) => Entry): Promise<void> => {
-    const done = writes.then(async () => {
+    const done = writes.then(() => {
       signal.throwIfAborted();
-      const next = change(entry);
-      await record.put(name, next);
-      entry = next;
+      return put(change(entry));
     });
     writes = done.catch(() => {});
     return done;
   };
-  const renewal = setInterval(() => {
-    write((current) => ({ ...current, lease: newLease() })).catch((error) => {
-      if (error instanceof ConflictError)
-        lost.abort(new ConflictError(`lost the lease of version ${name}: another run has taken it over`, { cause: error }));
-    });
-  }, RENEW_MS);
+  // A renewal that fails otherwise is made up for by the next, or the lease ends.
+  const renewal = setInterval(() => void write((current) => ({ ...current, lease: newLease() })).catch(() => {}), RENEW_MS);
   renewal.unref();
-  const release = (change: (entry: Entry) => Entry | undefined) =>
-    writes.then(async () => {
-      clearInterval(renewal);
-      const next = change(entry);
-      if (next !== undefined) await record.put(name, withoutLease(next));
-    });
+  const end = async (change: (entry: Entry) => Entry): Promise<void> => {
+    clearInterval(renewal);
+    await writes;
+    lost.signal.throwIfAborted();
+    if (record.versions.has(name)) await put(withoutLease(change(entry)));
+  };
   try {
-    const { result, finish } = await work({
+    const { result, finish = (current) => current } = await work({
       signal,
+      get lost() {
+        return lost.signal.aborted;
+      },
       get entry() {
         return entry;
       },
       update: (change) => write((current) => ({ ...change(current), lease: newLease() })),
     });
-    await release(finish ?? ((current) => current));
+    await end(finish);
     return result;
   } catch (error) {
-    clearInterval(renewal);
-    if (!lost.signal.aborted && record.versions.has(name)) await release((current) => current).catch(() => {});
+    await end((current) => current).catch(() => {});
     throw lost.signal.aborted ? lost.signal.reason : error;
-  } finally {
-    clearInterval(renewal);
   }
 }
 
-/** Waits until no other live run holds it. */
+/** Waits until no other live run holds it: woken by what that run writes, and when its lease ends. */
 export async function freeToTake(ctx: Context, record: LayerRecord, name: string): Promise<void> {
-  for (;;) {
-    const lease = record.versions.get(name)?.lease;
-    const left = lease === undefined || lease.run === RUN || isDead(lease) ? 0 : lease.until - Date.now();
-    if (lease === undefined || left <= 0) return;
-    // A lease longer than we ever give comes from a clock that is ahead: it is not waited out.
-    if (left > 2 * LEASE_MS)
-      throw new ConflictError(
-        `version ${name} of layer "${record.meta.name}" is held by a run on ${lease.host} until ${new Date(lease.until).toISOString()}`,
-        {
-          hint: "check the clocks of both machines",
-        },
-      );
-    ctx.report(`version ${name} is held by a run on ${lease.host} (process ${lease.pid}); waiting up to ${duration(left)}`);
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(resolve, Math.min(left, 5000));
-      const stop = () => {
-        clearTimeout(timer);
-        reject(ctx.signal.reason);
-      };
-      ctx.signal.addEventListener("abort", stop, { once: true });
-    });
-    await record.refresh();
-  }
+  const { xapi } = record;
+  if (heldFor(record, name) <= 0) return;
+  await until<number, true>({
+    for: `version ${name} of layer "${record.meta.name}" to be free`,
+    look: async () => {
+      await record.refresh();
+      return heldFor(record, name);
+    },
+    judge: (left) => {
+      const lease = record.versions.get(name)?.lease;
+      if (left <= 0 || lease === undefined) return { state: "ready", value: true };
+      // A lease longer than we ever give comes from a clock that is ahead: it is not waited out.
+      if (left > 2 * LEASE_MS) return { state: "failed", error: heldByOther(record, name, lease, "check the clocks of both machines") };
+      return { state: "pending", message: `version ${name} is held by a run on ${lease.host} (process ${lease.pid}); waiting for it` };
+    },
+    subscribe: async (wake) => {
+      const watching = xapi.watch([`VDI/${record.vdi.$ref}`], () => wake());
+      await watching.ready;
+      return () => watching.close();
+    },
+    timeoutMs: WAIT_MS,
+    relookMs: 5000,
+    signal: ctx.signal,
+    report: ctx.report,
+  });
+}
+
+/** Refuses at once where a live run is at work. */
+export function demandFree(record: LayerRecord, name: string): void {
+  const lease = record.versions.get(name)?.lease;
+  if (lease !== undefined && heldFor(record, name) > 0)
+    throw heldByOther(record, name, lease, "wait until that run has ended, or stop it, then run again");
+}
+
+const heldByOther = (record: LayerRecord, name: string, lease: Lease, hint: string): ConflictError =>
+  new ConflictError(
+    `version ${name} of layer "${record.meta.name}" is being worked on by a run on ${lease.host} (process ${lease.pid}), which holds it until ${new Date(lease.until).toISOString()}`,
+    { hint },
+  );
+
+/** Milliseconds that another live run still holds it; none when it is free, ours, or a dead run's. */
+function heldFor(record: LayerRecord, name: string): number {
+  const lease = record.versions.get(name)?.lease;
+  return lease === undefined || lease.run === RUN || isDead(lease) ? 0 : lease.until - Date.now();
+}
+
+/** Takes away a version that this run has begun. */
+export async function abandon(ctx: Context, record: LayerRecord, name: string, held: Held): Promise<void> {
+  if (held.lost) return;
+  await removeBuild(ctx, record.xapi, record, held.entry);
+  await record.remove(name);
 }
 
 function newLease(): Lease {

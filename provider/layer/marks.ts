@@ -1,7 +1,7 @@
 // Ownership marks: keys in other_config that say what made an object, for which layer and build, and in which role.
 // Copies made by others carry them too (VM.clone, VDI.clone and VDI.copy copy the source's other_config; xapi.md 5.1), so a mark counts only
 // together with the uuid it was written for; a copy of our own is told by the in-flight key that its source bore at that moment.
-import type { ClassName, Rec } from "../xapi/records.ts";
+import type { Rec } from "../xapi/records.ts";
 
 export const FORMAT = "1";
 const PREFIX = "xenlayer:";
@@ -30,7 +30,7 @@ export function marksFor(marks: Marks): Record<string, string> {
 /** For an object that exists: binds them to its uuid. */
 export const boundMarks = (marks: Marks, uuid: string): Record<string, string> => ({ ...marksFor(marks), [`${PREFIX}uuid`]: uuid });
 
-type Marked = { uuid: string; other_config: Record<string, string> };
+type Marked = { uuid: string; other_config: Record<string, string>; is_a_snapshot?: boolean };
 
 /** The marks an object bears, be they its own or copied; undefined = none of ours, or of a format that this release doesn't know. */
 export function marksOf(object: Marked): Marks | undefined {
@@ -52,27 +52,37 @@ export const isCopy = (object: Marked): boolean => {
   return uuid !== undefined && uuid !== object.uuid;
 };
 
+/** Marks written for this very object, not only at its creation, when its uuid wasn't known yet. */
+export const hasOwnUuid = (object: Marked): boolean => object.other_config[`${PREFIX}uuid`] === object.uuid;
+
 export function isOurs(object: Marked, want: Partial<Marks>): boolean {
   const marks = marksOf(object);
-  if (marks === undefined || isCopy(object)) return false;
+  // Nothing of ours is a snapshot: somebody's backup is.
+  if (marks === undefined || isCopy(object) || object.is_a_snapshot === true) return false;
   return KEYS.every((key) => want[key] === undefined || marks[key] === want[key]);
 }
 
 /** Put on the source before it is cloned and taken away after the copy has its own marks. */
 export const inFlightKey = (build: string): string => `${PREFIX}copying:${build}`;
 
+/** The same for a snapshot that is only taken to be read. */
+export const lookKey = (build: string): string => `${PREFIX}looking:${build}`;
+
 /** Everything of ours taken out of an other_config, e.g. of a clone before it gets its own marks. */
 export function withoutMarks(otherConfig: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(otherConfig).filter(([key]) => !key.startsWith(PREFIX)));
 }
 
-/** Of all VDIs of an SR: the finished disk of this build, or the clone that a killed run left without marks of its own. */
+/** Of all VDIs of an SR: the finished disk of this build. */
 export function findDisk(vdis: readonly Rec<"VDI">[], marks: Marks): Rec<"VDI"> | undefined {
   return vdis.find((vdi) => isOurs(vdi, marks));
 }
 
-export function unfinishedCopies<C extends ClassName>(objects: readonly (Rec<C> & Marked)[], sourceUuid: string, build: string) {
-  return objects.filter((object) => object.uuid !== sourceUuid && inFlightKey(build) in object.other_config && !marksBelong(object));
+/** What a killed run left of its own copying; a snapshot with the key was made by somebody else at that moment. */
+export function unfinishedCopies(vdis: readonly Rec<"VDI">[], sourceUuid: string, build: string): Rec<"VDI">[] {
+  return vdis.filter((vdi) => {
+    const copying = inFlightKey(build) in vdi.other_config && !vdi.is_a_snapshot;
+    const looking = lookKey(build) in vdi.other_config && vdi.is_a_snapshot;
+    return vdi.uuid !== sourceUuid && (copying || looking) && !hasOwnUuid(vdi);
+  });
 }
-
-const marksBelong = (object: Marked): boolean => object.other_config[`${PREFIX}uuid`] === object.uuid;

@@ -5,7 +5,9 @@ import { ConflictError, InputError } from "../errors.ts";
 import type { ConnectorCredentials, Context, Known } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
+import { diskMarks, movedDisk } from "./build.ts";
 import type { Base, Entry } from "./entry.ts";
+import { boundMarks } from "./marks.ts";
 import { LayerRecord, splitVersionId, versionId } from "./record.ts";
 
 export interface Opened {
@@ -76,7 +78,7 @@ export async function demandVersion(ctx: Context, connector: Connector, id: stri
 }
 
 /** "gone" may be said only where the storage could be asked: else nothing was found because nothing could be looked at. */
-export async function demandStorage(xapi: Xapi, connector: Connector): Promise<Rec<"SR">> {
+export async function demandStorage(xapi: Xapi, connector: { storageRepository: string }): Promise<Rec<"SR">> {
   const sr = await storageOf(xapi, connector);
   const pbds = await xapi.find("PBD", { SR: sr.$ref });
   if (!pbds.some((pbd) => pbd.currently_attached))
@@ -100,6 +102,7 @@ export function baseOf(record: LayerRecord, name: string, entry: Entry): Base {
     layer: record.layerId,
     id: versionId(record.layerId, entry.id),
     name: `${record.meta.name}/${name}`,
+    version: name,
     vdi: entry.vdi,
     depth: entry.depth ?? 0,
     os: record.meta.os ?? entry.base?.os,
@@ -108,7 +111,24 @@ export function baseOf(record: LayerRecord, name: string, entry: Entry): Base {
   };
 }
 
+/** The version's disk, also where a storage migration has put it; undefined = it is gone, or not made yet. */
+export async function diskOf({ xapi, record, entry }: Omit<OpenedVersion, "name">): Promise<Rec<"VDI"> | undefined> {
+  if (entry.vdi === undefined) return undefined;
+  return (await xapi.get("VDI", entry.vdi)) ?? (await movedDisk(xapi, record, entry));
+}
+
 /** An open version may not have its disk yet; a sealed one without it is gone. */
-export async function diskIsThere(xapi: Xapi, entry: Entry): Promise<boolean> {
-  return entry.vdi === undefined ? entry.state !== "Deployable" : (await xapi.get("VDI", entry.vdi)) !== undefined;
+export async function diskIsThere(opened: Omit<OpenedVersion, "name">): Promise<boolean> {
+  return opened.entry.vdi === undefined ? opened.entry.state !== "Deployable" : (await diskOf(opened)) !== undefined;
+}
+
+/** The entry with the disk's present uuid, its marks put back; written by the caller. */
+export async function mended(ctx: Context, opened: OpenedVersion): Promise<Entry> {
+  const { xapi, record, name, entry } = opened;
+  const vdi = await diskOf(opened);
+  if (vdi === undefined || vdi.uuid === entry.vdi) return entry;
+  const marks = boundMarks(diskMarks(record, entry), vdi.uuid);
+  await xapi.call("VDI.set_other_config", vdi.$ref, { ...vdi.other_config, ...marks });
+  ctx.report(`version ${name} of layer "${record.meta.name}" was moved to another storage repository: its marks have been rebuilt`);
+  return { ...entry, vdi: vdi.uuid, sr: vdi.SR };
 }

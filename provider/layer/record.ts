@@ -1,6 +1,7 @@
 // The layer record: a small VDI whose other_config holds the layer's facts and one entry per version. It is the truth about a layer; Pulumi's state
 // and this process are caches. Every write adds a key of the next generation: add_to_other_config is atomic and answers MAP_DUPLICATE_KEY to the
 // second of two writers, so a write is compare-and-swap, and a run killed between the two calls of a write leaves the newer one to be read.
+// A writer that fell behind by more than one generation would find its key free: a confirmed write looks whether what it follows is still there.
 import { randomBytes } from "node:crypto";
 import { ConflictError, ProviderError, XapiError } from "../errors.ts";
 import type { Xapi } from "../xapi/client.ts";
@@ -8,7 +9,7 @@ import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import type { Rec } from "../xapi/records.ts";
 import { readDocument, writeDocument } from "./document.ts";
 import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema } from "./entry.ts";
-import { boundMarks, isCopy, marksOf } from "./marks.ts";
+import { boundMarks, hasOwnUuid, marksOf } from "./marks.ts";
 
 const META = "xenlayer:meta:";
 const VERSION = "xenlayer:version:";
@@ -27,6 +28,12 @@ interface Slot<T> {
 export const randomId = (): string => randomBytes(16).toString("hex");
 export const recordName = (layer: string): string => `${layer} (layer record)`;
 export const recordDescription = (layerId: string): string => `xenlayer layer ${layerId}`;
+const DESCRIPTION = /^xenlayer layer ([0-9a-f-]{36})$/;
+
+/** A VDI that holds a layer's facts, be it the record or somebody's copy of it: a copy bears all that its source bore, under a uuid of its own. */
+export const bearsMeta = (vdi: Rec<"VDI">): boolean => Object.keys(vdi.other_config).some((key) => key.startsWith(META));
+// A record that was migrated has a new uuid, for which its marks were rebuilt.
+const isBound = hasOwnUuid;
 
 /** `<layer id>/<version id>`: what resources are linked by. */
 export const versionId = (layerId: string, entryId: string): string => `${layerId}/${entryId}`;
@@ -58,24 +65,33 @@ export class LayerRecord {
     let vdi = await xapi.get("VDI", layerId);
     // A storage migration gives a new uuid and drops other_config, but keeps the description (xapi.md 5.1 pool_migrate).
     vdi ??= (await xapi.find("VDI", { name_description: recordDescription(layerId) })).find(
-      (found) => !found.is_a_snapshot && !isCopy(found),
+      (found) => !found.is_a_snapshot && (!bearsMeta(found) || isBound(found)),
     );
     if (vdi === undefined) return undefined;
-    if (!Object.keys(vdi.other_config).some((key) => key.startsWith(META))) vdi = await rebuild(xapi, vdi, layerId, report);
+    if (!bearsMeta(vdi)) vdi = await rebuild(xapi, vdi, layerId, report);
     return new LayerRecord(xapi, vdi);
   }
 
   /** Of VDIs that were looked at anyway. Copies of records, and records that can't be read, are left out. */
   static among(xapi: Xapi, vdis: readonly Rec<"VDI">[]): LayerRecord[] {
-    const readable = vdis.filter((vdi) => Object.keys(vdi.other_config).some((key) => key.startsWith(META)) && !vdi.is_a_snapshot);
-    return readable.flatMap((vdi) => {
-      try {
-        const record = new LayerRecord(xapi, vdi);
-        return record.layerId === vdi.uuid || vdi.name_description === recordDescription(record.layerId) ? [record] : [];
-      } catch (error) {
-        if (error instanceof RecordError) return [];
-        throw error;
-      }
+    return vdis
+      .filter((vdi) => bearsMeta(vdi) && !vdi.is_a_snapshot)
+      .flatMap((vdi) => {
+        try {
+          const record = new LayerRecord(xapi, vdi);
+          return record.layerId === vdi.uuid || isBound(vdi) ? [record] : [];
+        } catch (error) {
+          if (error instanceof RecordError) return [];
+          throw error;
+        }
+      });
+  }
+
+  /** Records among these VDIs that have lost their marks (SR forget and introduce), by what their description says they are. */
+  static unmarked(vdis: readonly Rec<"VDI">[]): string[] {
+    return vdis.flatMap((vdi) => {
+      const layerId = DESCRIPTION.exec(vdi.name_description)?.[1];
+      return layerId === undefined || vdi.is_a_snapshot || bearsMeta(vdi) ? [] : [layerId];
     });
   }
 
@@ -111,15 +127,21 @@ export class LayerRecord {
   }
 
   async putMeta(meta: Meta): Promise<void> {
-    await this.swap(META, this.metaSlot.generation, JSON.stringify(meta), `layer "${this.meta.name}"`);
-    this.metaSlot = { generation: this.metaSlot.generation + 1, value: meta };
+    await this.swap(META, this.metaSlot.generation, JSON.stringify(meta), `layer "${this.meta.name}"`, true, (generation) => {
+      this.metaSlot = { generation, value: meta };
+    });
   }
 
-  /** Compare-and-swap of one version's entry; a ConflictError means that another run wrote in between. */
-  async put(name: string, entry: Entry): Promise<void> {
+  /**
+   * Compare-and-swap of one version's entry; a ConflictError means that another run wrote in between. `confirmed: false` is for who holds the
+   * version's lease and has had a write confirmed since.
+   */
+  async put(name: string, entry: Entry, { confirmed = true } = {}): Promise<void> {
     const generation = this.slots.get(name)?.generation ?? 0;
-    await this.swap(versionPrefix(name), generation, JSON.stringify(entry), `version ${name} of layer "${this.meta.name}"`);
-    this.slots.set(name, { generation: generation + 1, value: entry });
+    const what = `version ${name} of layer "${this.meta.name}"`;
+    await this.swap(versionPrefix(name), generation, JSON.stringify(entry), what, confirmed, (written) => {
+      this.slots.set(name, { generation: written, value: entry });
+    });
   }
 
   /** Takes a version out of the record. The caller holds its lease, or nobody can. */
@@ -127,10 +149,11 @@ export class LayerRecord {
     const slot = this.slots.get(name);
     if (slot === undefined) return;
     const prefix = versionPrefix(name);
-    const keys = Object.keys(this.vdi.other_config).filter((key) => key.startsWith(prefix));
-    const all = new Set([...keys, `${prefix}${slot.generation}`]);
-    for (const key of [...all].sort((a, b) => generationOf(a) - generationOf(b)))
+    const keys = new Set([...keysOf(this.vdi, prefix), `${prefix}${slot.generation}`]);
+    for (const key of [...keys].sort((a, b) => generationOf(a) - generationOf(b)))
       await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
+    const other_config = Object.fromEntries(Object.entries(this.vdi.other_config).filter(([key]) => !keys.has(key)));
+    this.vdi = { ...this.vdi, other_config };
     this.slots.delete(name);
   }
 
@@ -140,29 +163,67 @@ export class LayerRecord {
     this.audits.set(key, entry);
   }
 
-  /** Writes the durable copy; called at each commit point (created, sealed, released, deleted). */
-  async saveDocument(signal?: AbortSignal): Promise<void> {
-    await writeDocument(this.xapi, this.vdi, { meta: this.meta, versions: Object.fromEntries(this.versions), audit: this.audit }, signal);
+  /** A comment of a program becomes an audit entry once, however often the program runs. */
+  async noteComment(event: string, version: string | undefined, comment: string | undefined): Promise<void> {
+    if (comment === undefined) return;
+    const last = this.audit.findLast(
+      (entry) => entry.version === version && entry.comment !== undefined && kindOf(entry.event) === kindOf(event),
+    );
+    if (last?.comment === comment) return;
+    await this.addAudit({ at: new Date().toISOString(), event, ...(version === undefined ? {} : { version }), comment });
   }
 
-  private async swap(prefix: string, generation: number, value: string, what: string): Promise<void> {
+  /** Writes the durable copy; called at each commit point (created, sealed, released, deleted). `icon`: where that changes, too. */
+  async saveDocument(signal?: AbortSignal, icon?: Uint8Array): Promise<void> {
+    const document = { meta: this.meta, versions: Object.fromEntries(this.versions), audit: this.audit };
+    await writeDocument(this.xapi, this.vdi, document, { signal, icon });
+  }
+
+  private async swap(
+    prefix: string,
+    generation: number,
+    value: string,
+    what: string,
+    confirmed: boolean,
+    written: (generation: number) => void,
+  ): Promise<void> {
     const key = `${prefix}${generation + 1}`;
+    const raced = (cause?: unknown) =>
+      new ConflictError(`${what} was changed by another run at the same time`, { hint: "run `pulumi up` again", cause });
+    let seen: Rec<"VDI"> | undefined;
     try {
       await this.xapi.call("VDI.add_to_other_config", this.vdi.$ref, key, value);
     } catch (error) {
-      if (!(error instanceof XapiError)) throw error;
-      if (error.code === "MAP_DUPLICATE_KEY" || error.code === OUTCOME_UNKNOWN) {
-        const written = (await this.xapi.get("VDI", this.vdi.uuid))?.other_config[key];
-        if (written !== value) {
-          if (written === undefined) throw error;
-          throw new ConflictError(`${what} was changed by another run at the same time`, { hint: "run `pulumi up` again", cause: error });
-        }
-      } else throw error;
+      if (!(error instanceof XapiError) || !["MAP_DUPLICATE_KEY", OUTCOME_UNKNOWN].includes(error.code)) throw error;
+      seen = await this.xapi.get("VDI", this.vdi.uuid);
+      if (seen?.other_config[key] === undefined) throw error;
+      if (seen.other_config[key] !== value) throw raced(error);
     }
+    if (confirmed) {
+      seen ??= await this.xapi.record("VDI", this.vdi.$ref);
+      const generations = keysOf(seen, prefix).map(generationOf);
+      // Whoever writes the next generation takes this one away before the one after: when it is still there, nobody was faster.
+      if ((generation > 0 && !generations.includes(generation)) || generations.some((other) => other > generation + 1)) {
+        await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
+        throw raced();
+      }
+    }
+    // A write counts from here on, whatever becomes of the tidying.
+    const older = keysOf(this.vdi, prefix).filter((other) => generationOf(other) <= generation);
     this.vdi = { ...this.vdi, other_config: { ...this.vdi.other_config, [key]: value } };
-    if (generation > 0) await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, `${prefix}${generation}`);
+    written(generation + 1);
+    for (const old of older.sort((one, other) => generationOf(one) - generationOf(other))) {
+      await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, old);
+      const { [old]: _, ...rest } = this.vdi.other_config;
+      this.vdi = { ...this.vdi, other_config: rest };
+    }
   }
 }
+
+const keysOf = (vdi: Rec<"VDI"> | undefined, prefix: string): string[] =>
+  Object.keys(vdi?.other_config ?? {}).filter((key) => key.startsWith(prefix));
+// "version sealed" and "version changed" are said by different resources, each with a comment of its own.
+const kindOf = (event: string): string => (/^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal");
 
 const versionPrefix = (name: string): string => `${VERSION}${encodeURIComponent(name)}:`;
 const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf(":") + 1));

@@ -1,17 +1,19 @@
 // OsLayer: the base of platform layers. One version disk per `version`; a new `version` adds one, older ones stay.
 import { stat } from "node:fs/promises";
 import * as z from "zod";
-import { type Connector, connectorInput, reachable, resolve, storageOf, templateOf } from "../connector.ts";
+import { connectorInput, currentOf, reachable, resolve, storageOf, templateOf } from "../connector.ts";
 import { ConflictError, explain, InputError } from "../errors.ts";
 import { hardwareOf } from "../hardware.ts";
 import { type ImageInfo, inspectImage, uploadBody } from "../image.ts";
 import { diskDescription, diskMarks, GiB, removeBuild } from "../layer/build.ts";
 import { type Content, differences, type Entry, type Meta } from "../layer/entry.ts";
 import { createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
-import { withLease } from "../layer/lease.ts";
+import { abandon, withLease } from "../layer/lease.ts";
 import { marksFor } from "../layer/marks.ts";
-import { demandStorage, diskIsThere, openLayer } from "../layer/open.ts";
+import { demandStorage, diskIsThere, mended, openLayer } from "../layer/open.ts";
 import { LayerRecord, randomId, versionId } from "../layer/record.ts";
+import { sealedRefusal } from "../layer/sealed.ts";
+import { takenBack } from "../plan.ts";
 import { type CheckFailure, type Context, defineResource, holdsUnknown, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 import type { Xapi } from "../xapi/client.ts";
@@ -87,36 +89,44 @@ export const osLayer = defineResource(connectFor, {
     if (image !== undefined && "problem" in image) return { failures: [{ property: "source.file", reason: image.problem }] };
     if (!reachable(want.connector) || want.name === undefined || want.version === undefined) return { failures };
     const xapi = await ctx.connect(want.connector);
-    const record = await findLayer(xapi, want.connector, want.name);
+    const record = await findLayer(xapi, want.connector, want.name, ctx.warn);
     if (record !== undefined && record.meta.kind !== "os")
       return { failures: [{ property: "name", reason: `a platform layer is named "${want.name}"` }] };
+    if (record !== undefined && old?.name !== undefined && old.name !== want.name)
+      return { failures: [{ property: "name", reason: `a layer "${want.name}" exists: choose another name` }] };
     const existing = record?.versions.get(want.version);
-    if (record !== undefined && existing?.state === "Deployable" && (await diskIsThere(xapi, existing))) {
-      const source = image?.info.fingerprint;
-      if (source !== undefined && differences(existing.content, { source }).length > 0)
-        failures.push({ property: "version", reason: sealedRefusal(record, want.version, existing) });
+    if (record !== undefined && existing?.state === "Deployable" && (await diskIsThere({ xapi, record, entry: existing }))) {
+      const source = want.source === undefined || holdsUnknown(want.source) ? undefined : sourceOf(want.source, image?.info);
+      const refusal = sealedRefusal(record, want.version, existing, differences(existing.content, source === undefined ? {} : { source }));
+      if (refusal !== undefined) failures.push({ property: "version", reason: refusal });
       else if (old?.version !== want.version) ctx.report(`${want.version} exists: taken, not imported`);
       return { failures };
     }
     if (old?.version !== undefined && old.version !== want.version) ctx.report(`${old.version} stays in the layer`);
-    const need = image?.info.virtualSize ?? GiB;
-    const sr = await storageOf(xapi, want.connector as Connector);
-    // Allocated data counts on thin SRs; what is known before reading it is the file's own size.
+    const known = want.source !== undefined && want.source.file === undefined && !holdsUnknown(want.source);
+    const from = known ? (await sourceDisk(xapi, want.source)).vdi : undefined;
+    const need = image?.info.virtualSize ?? from?.virtual_size ?? GiB;
+    const sr = await storageOf(xapi, want.connector);
+    // Allocated data counts on thin SRs; what is known of a file before reading it is its own size.
     const free = sr.physical_size - sr.physical_utilisation;
-    if (free < Math.min(need, image?.fileBytes ?? need))
+    if (free < Math.min(need, image?.fileBytes ?? from?.physical_utilisation ?? need))
       failures.push({
         property: "connector.storageRepository",
-        reason: `"${sr.name_label}" has ${Math.floor(free / GiB)} GiB free, the image needs ${Math.ceil(need / GiB)} GiB`,
+        reason: `"${sr.name_label}" has ${Math.floor(free / GiB)} GiB free, the image needs ${Math.ceil(need / GiB)} GiB: free some space, or name another storage repository`,
       });
-    if (want.source !== undefined && want.source.file === undefined && !holdsUnknown(want.source)) await sourceDisk(xapi, want.source);
     return { failures };
   },
 
   async diff(ctx, id, old, want) {
-    const record = await LayerRecord.open(await ctx.connect(old.connector), id, ctx.warn);
-    if (record === undefined) return { changes: true, replaces: ["name"] };
+    const connector = currentOf(want.connector, old.connector);
+    const xapi = await ctx.connect(connector);
+    const record = await LayerRecord.open(xapi, id, ctx.warn);
+    if (record === undefined) {
+      await demandStorage(xapi, connector);
+      return { changes: true, replaces: ["name"] };
+    }
     const entry = record.versions.get(want.version ?? old.version);
-    const whole = entry?.state === "Deployable" && (await diskIsThere(record.xapi, entry));
+    const whole = entry?.state === "Deployable" && (await diskIsThere({ xapi, record, entry }));
     return whole && record.meta.holder === old.holder ? {} : { changes: true };
   },
 
@@ -137,13 +147,16 @@ export const osLayer = defineResource(connectFor, {
       createdAt,
     };
     const record = existing ?? (await createLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }));
-    const holder = existing === undefined ? record.meta.holder : await holdLayer(record, metaOf(wanted));
     try {
-      return { id: record.layerId, outputs: await ensureVersion(ctx, record, wanted, holder) };
+      const entry = await ensureVersion(ctx, record, wanted);
+      // Last: a create that fails must not take the layer from the resource that has it.
+      const holder = existing === undefined ? record.meta.holder : await holdLayer(record, metaOf(wanted));
+      await record.saveDocument(ctx.signal);
+      return { id: record.layerId, outputs: told(record, entry, holder) };
     } catch (error) {
       // Nothing is left of a layer whose first version could not be made.
-      if (existing === undefined && !ctx.signal.aborted) await removeLayer(ctx, record);
-      throw error;
+      if (existing !== undefined) throw error;
+      throw await takenBack(error, (signal) => removeLayer({ ...ctx, signal }, record));
     }
   },
 
@@ -159,11 +172,13 @@ export const osLayer = defineResource(connectFor, {
     return told(record, entry, state.holder);
   },
 
-  async update(ctx, id, old, wanted) {
+  async update(ctx, id, _old, wanted) {
     const { record } = await openLayer(ctx, wanted.connector, "name", id, "os");
-    if (wanted.name !== old.name) await renameLayer(record, wanted.name);
+    if (wanted.name !== record.meta.name) await renameLayer(record, wanted.name);
+    const entry = await ensureVersion(ctx, record, wanted);
     const holder = await holdLayer(record, metaOf(wanted));
-    return await ensureVersion(ctx, record, wanted, holder);
+    await record.saveDocument(ctx.signal);
+    return told(record, entry, holder);
   },
 
   async delete(ctx, id, state) {
@@ -175,8 +190,10 @@ export const osLayer = defineResource(connectFor, {
 
 const SOURCES = ["file", "vm", "template", "vdi"] as const;
 
-const sealedRefusal = (record: LayerRecord, version: string, entry: Entry): string =>
-  `version ${version} of layer "${record.meta.name}" was sealed ${entry.sealed?.at ?? ""}, and the source changed: give a new version`;
+/** What the record keeps of a source, to tell a changed one. */
+const sourceOf = (source: Known<Inputs>["source"], info: ImageInfo | undefined): string | undefined =>
+  info?.fingerprint ??
+  (["vm", "template", "vdi"] as const).flatMap((kind) => (source?.[kind] === undefined ? [] : [`${kind} ${source[kind]}`]))[0];
 
 async function lookAtFile(path: string, format: string | undefined): Promise<{ info: ImageInfo; fileBytes: number } | { problem: string }> {
   try {
@@ -210,58 +227,51 @@ async function sourceDisk(xapi: Xapi, source: Known<Inputs>["source"]): Promise<
   return { vdi, vm };
 }
 
-async function ensureVersion(ctx: Context, record: LayerRecord, wanted: Inputs, holder: string): Promise<Outputs> {
+async function ensureVersion(ctx: Context, record: LayerRecord, wanted: Inputs): Promise<Entry> {
   const { xapi } = record;
   const { version, source } = wanted;
   const image = source.file === undefined ? undefined : await lookAtFile(source.file, source.format);
   if (image !== undefined && "problem" in image) throw new InputError([{ property: "source.file", reason: image.problem }]);
-  const content: Content = { format: 1, ...(image === undefined ? {} : { source: image.info.fingerprint }) };
+  const content: Content = { format: 1, source: sourceOf(source, image?.info) };
   const existing = record.versions.get(version);
-  if (existing?.state === "Deployable" && (await diskIsThere(xapi, existing))) {
-    if (differences(existing.content, content).length > 0)
-      throw new InputError([{ property: "version", reason: sealedRefusal(record, version, existing) }]);
-    return told(record, existing, holder);
+  if (existing?.state === "Deployable" && (await diskIsThere({ xapi, record, entry: existing }))) {
+    const refusal = sealedRefusal(record, version, existing, differences(existing.content, content));
+    if (refusal !== undefined) throw new InputError([{ property: "version", reason: refusal }]);
+    const whole = await mended(ctx, { xapi, record, name: version, entry: existing });
+    if (whole !== existing) await record.put(version, whole);
+    return whole;
   }
-  const entry = await withLease<Entry>(
-    ctx,
-    record,
-    version,
-    (before) => ({
-      format: 1,
-      id: before?.id ?? randomId(),
-      build: before?.build ?? randomId(),
-      state: "Editing",
-      content,
-      holders: {},
-      createdAt: before?.createdAt ?? new Date().toISOString(),
-    }),
-    async (held) => {
-      const work = { ...ctx, signal: held.signal };
-      // A disk that a killed run left may hold half of the image: it is made anew, not continued.
-      await removeBuild(work, xapi, record, held.entry);
-      try {
-        const { vdi, hardware } = await imported(work, record, wanted, held.entry, image?.info);
-        const at = new Date().toISOString();
-        const seal = (current: Entry): Entry => ({
-          ...current,
-          state: "Deployable",
-          vdi: vdi.uuid,
-          depth: 0,
-          hardware,
-          sealed: { at, virtualSize: vdi.virtual_size },
-        });
-        return { result: seal(held.entry), finish: seal };
-      } catch (error) {
-        if (!ctx.signal.aborted) {
-          await removeBuild({ ...ctx, signal: AbortSignal.timeout(60_000) }, xapi, record, held.entry);
-          await record.remove(version);
-        }
-        throw error;
-      }
-    },
-  );
-  await record.saveDocument(ctx.signal);
-  return told(record, entry, holder);
+  const sr = await storageOf(xapi, wanted.connector);
+  const begun = (before: Entry | undefined): Entry => ({
+    format: 1,
+    id: before?.id ?? randomId(),
+    build: before?.build ?? randomId(),
+    state: "Editing",
+    sr: sr.$ref,
+    content,
+    holders: {},
+    createdAt: before?.createdAt ?? new Date().toISOString(),
+  });
+  return await withLease<Entry>(ctx, record, version, begun, async (held) => {
+    const work = { ...ctx, signal: held.signal };
+    // A disk that a killed run left may hold half of the image: it is made anew, not continued.
+    await removeBuild(work, xapi, record, held.entry);
+    try {
+      const { vdi, hardware } = await imported(work, record, wanted, held.entry, sr, image?.info);
+      const at = new Date().toISOString();
+      const sealed: Entry = {
+        ...held.entry,
+        state: "Deployable",
+        vdi: vdi.uuid,
+        depth: 0,
+        hardware,
+        sealed: { at, virtualSize: vdi.virtual_size },
+      };
+      return { result: sealed, finish: () => sealed };
+    } catch (error) {
+      throw await takenBack(error, (signal) => abandon({ ...ctx, signal }, record, version, held));
+    }
+  });
 }
 
 async function imported(
@@ -269,11 +279,11 @@ async function imported(
   record: LayerRecord,
   wanted: Inputs,
   entry: Entry,
+  sr: Rec<"SR">,
   info: ImageInfo | undefined,
 ): Promise<{ vdi: Rec<"VDI">; hardware: Record<string, string> }> {
   const { xapi } = record;
   const { version, source } = wanted;
-  const sr = await storageOf(xapi, wanted.connector);
   const from = info === undefined ? await sourceDisk(xapi, source) : undefined;
   const what = source.file ?? from?.vdi.name_label ?? "";
   const marks = diskMarks(record, entry);

@@ -1,15 +1,20 @@
 // PackagingDisk: a new version of a layer, being edited. A clone of the base's disk in the same SR, a copy across SRs.
 import * as z from "zod";
-import { type Connector, connectorInput, reachable, storageOf } from "../connector.ts";
-import { InputError } from "../errors.ts";
-import { diskDescription, ensureDisk, GiB, removeBuild } from "../layer/build.ts";
-import { type Base, type Content, differences, type Entry } from "../layer/entry.ts";
-import { freeToTake, withLease } from "../layer/lease.ts";
-import { baseOf, demandStorage, demandVersion, diskIsThere, latestSealed, openLayer, openVersion } from "../layer/open.ts";
-import { LayerRecord, randomId, versionId } from "../layer/record.ts";
-import { type Context, defineResource, holdsUnknown, type Known } from "../resource.ts";
+import { connectorInput, currentOf, reachable, storageOf } from "../connector.ts";
+import { ConflictError, InputError } from "../errors.ts";
+import { chooseBase, isRenamed } from "../layer/base.ts";
+import { diskDescription, ensureDisk, GiB, removeBuild, removeStale, takenBy, takenRefusal } from "../layer/build.ts";
+import { anew, type Base, type Content, differences, type Entry } from "../layer/entry.ts";
+import { applyRetention } from "../layer/layers.ts";
+import { abandon, freeToTake, withLease } from "../layer/lease.ts";
+import { demandStorage, demandVersion, diskIsThere, diskOf, mended, type OpenedVersion, openLayer, openVersion } from "../layer/open.ts";
+import { type LayerRecord, randomId, versionId } from "../layer/record.ts";
+import { sealedRefusal } from "../layer/sealed.ts";
+import { takenBack } from "../plan.ts";
+import { type CheckFailure, type Context, defineResource, holdsUnknown, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 import type { Xapi } from "../xapi/client.ts";
+import type { Rec } from "../xapi/records.ts";
 
 export const inputs = z.object({
   connector: connectorInput,
@@ -50,67 +55,37 @@ export const packagingDisk = defineResource(connectFor, {
     if (!reachable(want.connector) || want.layer === undefined || want.version === undefined) return { failures: [] };
     const { xapi, record } = await openLayer(ctx, want.connector, "layer", want.layer, "platform");
     const { version } = want;
-    const refuse = (property: string, reason: string) => ({ failures: [{ property, reason }] });
     const existing = record.versions.get(version);
-    const exists = existing !== undefined && (await diskIsThere(xapi, existing));
-    if (existing !== undefined && exists && existing.state === "Deployable") {
-      const refusal = sealedRefusal(record, version, existing, want);
-      if (refusal !== undefined) return refuse("version", refusal);
+    const there = existing !== undefined && (await diskIsThere({ xapi, record, entry: existing }));
+    if (existing?.state === "Deployable" && there) {
+      const refusal = sealedRefusal(record, version, existing, changesOf(existing, want));
+      if (refusal !== undefined) return { failures: [{ property: "version", reason: refusal }] };
       if (old?.version !== version) ctx.report(`${version} exists: taken, not built`);
       return { failures: [], inputs: { base: existing.base?.name } };
     }
-    if (want.baseVersion !== undefined && want.osVersion !== undefined)
-      return refuse("osVersion", "give baseVersion or osVersion, not both");
-    if (existing === undefined) {
-      const rivals = newVersions.get(record.layerId) ?? new Set();
-      newVersions.set(record.layerId, rivals.add(version));
-      const other = [...rivals].find((name) => name !== version) ?? openRival(record, version);
-      if (other !== undefined && want.baseVersion === undefined && want.osVersion === undefined)
-        return refuse(
-          "baseVersion",
-          `"${other}" and "${version}" are both new in layer "${record.meta.name}": name what this one is based on (baseVersion or osVersion)`,
-        );
-    }
-    const base = existing?.base !== undefined && !renamed(existing.base, want) ? existing.base : await resolveBase(ctx, xapi, record, want);
-    const source = await xapi.get("VDI", base.vdi);
-    if (source === undefined) return refuse("baseVersion", `the disk of ${base.name} (${base.vdi}) is gone`);
-    if (want.sizeGiB !== undefined && want.sizeGiB * GiB < source.virtual_size)
-      return refuse(
-        "sizeGiB",
-        `${want.sizeGiB} GiB is less than the ${Math.ceil(source.virtual_size / GiB)} GiB of ${base.name}: a disk can only grow`,
-      );
-    const sr = await storageOf(xapi, want.connector as Connector);
-    if (want.format === "qcow2" && sr.sm_config["image-format"] !== "qcow2")
-      return refuse("format", `"${sr.name_label}" (${sr.type}) holds vhd disks; qcow2 is for storage repositories made for it`);
-    const need = source.SR === sr.$ref ? GiB : source.physical_utilisation;
-    if (sr.physical_size - sr.physical_utilisation < need)
-      return refuse(
-        "connector.storageRepository",
-        `"${sr.name_label}" has ${Math.floor((sr.physical_size - sr.physical_utilisation) / GiB)} GiB free, ${Math.ceil(need / GiB)} GiB are needed`,
-      );
-    if (existing !== undefined) {
-      const step = existing.machine?.steps.find((result) => result.state !== "done");
-      const changed = differences(existing.content, contentOf(want));
-      ctx.report(
-        changed.length > 0
-          ? `${version} is cloned anew: ${changed.join(", ")}`
-          : step === undefined
-            ? `${version} is open`
-            : `resumes at step ${step.name}`,
-      );
-    } else if (old?.version !== undefined && old.version !== version) ctx.report(`${old.version} stays in the layer`);
-    return { failures: [], inputs: { base: base.name } };
+    const ambiguous = baseFailure(ctx, record, want, version, old?.version);
+    if (ambiguous !== undefined) return { failures: [ambiguous] };
+    const kept = old?.version === version && old.baseVersion === want.baseVersion && old.osVersion === want.osVersion;
+    const base = await chooseBase(ctx, record, want, existing, kept ? old.base : undefined);
+    const sr = await storageOf(xapi, want.connector);
+    const failures = await diskFailures(xapi, record, sr, base, existing, { ...want, version });
+    if (existing !== undefined) tellOpen(ctx, version, existing, changesOf(existing, want));
+    else if (old?.version !== undefined && old.version !== version && record.versions.get(old.version)?.state === "Deployable")
+      ctx.report(`${old.version} stays in the layer`);
+    return { failures, inputs: { base: base.name } };
   },
 
   async diff(ctx, id, old, want) {
     if (want.layer !== undefined && want.layer !== old.layer) return { replaces: ["layer"] };
-    const opened = await openVersion(ctx, old.connector, id);
-    if (opened === undefined || !(await diskIsThere(opened.xapi, opened.entry))) {
+    const connector = currentOf(want.connector, old.connector);
+    const opened = await openVersion(ctx, connector, id);
+    if (opened === undefined || !(await diskIsThere(opened))) {
+      await demandStorage(await ctx.connect(connector), connector);
       ctx.report(`version ${old.version} is gone and will be built again on its base ${old.basedOn}`);
       return { changes: true, replaces: ["version"] };
     }
     const { record, entry } = opened;
-    if (want.version !== undefined && want.version !== old.version && (entry.state === "Deployable" || record.versions.has(want.version)))
+    if (want.version !== undefined && want.version !== old.version && (entry.state === "Deployable" || taken(record, want.version, entry)))
       return { replaces: ["version"] };
     if (entry.vdi === undefined || entry.holders.disk !== old.holder) return { changes: true };
     return {};
@@ -119,10 +94,11 @@ export const packagingDisk = defineResource(connectFor, {
   async create(ctx, wanted) {
     const { xapi, record } = await openLayer(ctx, wanted.connector, "layer", wanted.layer, "platform");
     const existing = record.versions.get(wanted.version);
-    if (existing?.state === "Deployable" && (await diskIsThere(xapi, existing))) return await take(ctx, record, wanted, existing);
-    const base =
-      existing?.base !== undefined && !renamed(existing.base, wanted) ? existing.base : await resolveBase(ctx, xapi, record, wanted);
-    return await build(ctx, xapi, record, wanted, base, existing);
+    if (existing?.state === "Deployable" && (await diskIsThere({ xapi, record, entry: existing }))) {
+      ctx.report(`${wanted.version} exists: taken, not built`);
+      return { id: versionId(record.layerId, existing.id), outputs: await take(ctx, record, wanted, existing) };
+    }
+    return await build(ctx, record, wanted, existing);
   },
 
   async read(ctx, id, state) {
@@ -132,57 +108,125 @@ export const packagingDisk = defineResource(connectFor, {
       return undefined;
     }
     const { xapi, record, name, entry } = opened;
-    if (!(await diskIsThere(xapi, entry)) && entry.state !== "Editing") await demandStorage(xapi, state.connector);
-    return await told(xapi, record, name, entry, state.holder);
+    if (entry.state === "Deployable" && !(await diskIsThere(opened))) await demandStorage(xapi, state.connector);
+    return told(record, name, entry, state.holder, await srName(xapi, record, entry));
   },
 
   async update(ctx, id, old, wanted) {
-    const { xapi, record, name, entry } = await demandVersion(ctx, old.connector, id);
+    const opened = await demandVersion(ctx, wanted.connector, id);
+    const { record, name, entry } = opened;
     if (entry.state === "Deployable") {
-      const refusal = sealedRefusal(record, name, entry, wanted);
-      if (refusal !== undefined) throw new InputError([{ property: "version", reason: refusal }]);
-      return (await take(ctx, record, wanted, entry)).outputs;
+      if (!(await diskIsThere(opened)))
+        throw new ConflictError(`the disk of version ${name} is gone`, { hint: "run `pulumi up` again: it will be built again" });
+      const outputs = await take(ctx, record, { ...wanted, version: name }, entry);
+      await record.noteComment("version changed", name, wanted.comment === old.comment ? undefined : wanted.comment);
+      return outputs;
     }
-    if (wanted.version !== name) {
-      // Open versions are renamed in place: a new key first, so that a killed run leaves both names and the next finds the build by its id.
-      await record.put(wanted.version, entry);
-      await record.remove(name);
-      if (entry.vdi !== undefined) {
-        const vdi = await xapi.get("VDI", entry.vdi);
-        if (vdi !== undefined) await xapi.call("VDI.set_name_description", vdi.$ref, diskDescription(record, wanted.version, entry));
-      }
-    }
-    const base = entry.base !== undefined && !renamed(entry.base, wanted) ? entry.base : await resolveBase(ctx, xapi, record, wanted);
-    if (wanted.comment !== undefined && wanted.comment !== old.comment)
-      await record.addAudit({ at: new Date().toISOString(), event: "version changed", version: wanted.version, comment: wanted.comment });
-    return (await build(ctx, xapi, record, wanted, base, entry)).outputs;
+    await freeToTake(ctx, record, name);
+    await rename(record, entry.id, wanted.version);
+    const { outputs } = await build(ctx, record, wanted, record.versions.get(wanted.version));
+    await record.noteComment("version changed", wanted.version, wanted.comment === old.comment ? undefined : wanted.comment);
+    return outputs;
   },
 
   async delete(ctx, id, state) {
     const opened = await openVersion(ctx, state.connector, id);
-    if (opened === undefined) return;
-    const { xapi, record, name, entry } = opened;
-    if (entry.holders.disk !== state.holder) return;
+    if (opened === undefined || opened.entry.holders.disk !== state.holder) return;
+    const { xapi, record, name } = opened;
+    await freeToTake(ctx, record, name);
+    const entry = record.versions.get(name);
+    if (entry === undefined || entry.holders.disk !== state.holder) return;
     if (entry.state === "Deployable") {
-      // Held by a crash between the machine's seal and Finalize's own hold: release it. Otherwise the version is Finalize's.
-      if (entry.holders.finalize === undefined && entry.released === undefined)
-        await record.put(name, { ...entry, holders: without(entry.holders, "disk"), released: new Date().toISOString() });
+      // Finalize goes first and releases it: a version that is still held was sealed by a run that died before it could tell.
+      if (entry.released !== undefined) return;
+      await record.put(name, { ...entry, holders: {}, released: new Date().toISOString() });
+      ctx.report(`${name} stays in layer ${record.meta.name}`);
+      await applyRetention(ctx, record);
+      await record.saveDocument(ctx.signal);
       return;
     }
-    await freeToTake(ctx, record, name);
-    const current = record.versions.get(name);
-    if (current === undefined || current.holders.disk !== state.holder || current.state === "Deployable") return;
     ctx.report(`removing the open version ${name}`);
-    await removeBuild(ctx, xapi, record, current);
+    await removeBuild(ctx, xapi, record, entry);
     await record.remove(name);
   },
 });
 
-// New versions this process was asked to check, per layer: two in one program must name their bases, whatever order they come in.
-const newVersions = new Map<string, Set<string>>();
+// Open versions that a program was asked to check, by layer: two in one program must name their bases, whatever order they come in.
+const programs = new WeakMap<object, Map<string, Map<string, string>>>();
+const thisProcess = {};
 
-const openRival = (record: LayerRecord, version: string): string | undefined =>
-  [...record.versions].find(([name, entry]) => name !== version && entry.state !== "Deployable" && entry.state !== "Deleting")?.[0];
+function baseFailure(
+  ctx: Context,
+  record: LayerRecord,
+  want: Known<Inputs>,
+  version: string,
+  before: string | undefined,
+): CheckFailure | undefined {
+  if (want.baseVersion !== undefined && want.osVersion !== undefined)
+    return { property: "osVersion", reason: "give baseVersion or osVersion, not both" };
+  const program = programs.get(ctx.program ?? thisProcess) ?? new Map<string, Map<string, string>>();
+  programs.set(ctx.program ?? thisProcess, program);
+  const open = program.get(record.layerId) ?? new Map<string, string>();
+  program.set(record.layerId, open);
+  if (before !== undefined) open.delete(before);
+  open.set(ctx.urn ?? version, version);
+  // A version whose base was chosen once keeps it.
+  if ("baseVersion" in want || "osVersion" in want || record.versions.get(version)?.base !== undefined) return undefined;
+  const held = [...record.versions].filter(([name, { holders }]) => name !== before && holders.disk !== undefined).map(([name]) => name);
+  const rival = [...open.values(), ...held].find((name) => name !== version && record.versions.get(name)?.state !== "Deployable");
+  if (rival === undefined) return undefined;
+  return {
+    property: "baseVersion",
+    reason: `"${rival}" and "${version}" are both new in layer "${record.meta.name}": name what this one is based on (baseVersion or osVersion)`,
+  };
+}
+
+async function diskFailures(
+  xapi: Xapi,
+  record: LayerRecord,
+  sr: Rec<"SR">,
+  base: Base,
+  existing: Entry | undefined,
+  want: Known<Inputs> & { version: string },
+): Promise<CheckFailure[]> {
+  const source = await xapi.get("VDI", base.vdi);
+  if (source === undefined)
+    return [
+      { property: "baseVersion", reason: `the disk of ${base.name} (${base.vdi}) is gone: name another base (baseVersion or osVersion)` },
+    ];
+  const failures: CheckFailure[] = [];
+  if (want.sizeGiB !== undefined && want.sizeGiB * GiB < source.virtual_size)
+    failures.push({
+      property: "sizeGiB",
+      reason: `${want.sizeGiB} GiB is less than the ${Math.ceil((source.virtual_size / GiB) * 100) / 100} GiB of ${base.name}: a disk can only grow`,
+    });
+  if (want.format === "qcow2" && sr.sm_config["image-format"] !== "qcow2")
+    failures.push({
+      property: "format",
+      reason: `"${sr.name_label}" (${sr.type}) holds vhd disks; qcow2 is for storage repositories made for it`,
+    });
+  const need = source.SR === sr.$ref ? GiB : source.physical_utilisation;
+  const free = sr.physical_size - sr.physical_utilisation;
+  if (free < need)
+    failures.push({
+      property: "connector.storageRepository",
+      reason: `"${sr.name_label}" has ${Math.floor(free / GiB)} GiB free, ${Math.ceil(need / GiB)} GiB are needed: free some space, or name another storage repository`,
+    });
+  const fileName = fileNameOf(record, want);
+  const taken = takenBy(await xapi.find("VDI", { name_label: fileName, SR: sr.$ref }), fileName, existing?.id);
+  if (taken !== undefined) failures.push(takenRefusal(fileName, taken, sr));
+  return failures;
+}
+
+function tellOpen(ctx: Context, version: string, existing: Entry, changed: string[]): void {
+  const step = existing.machine?.steps.find((result) => result.state !== "done");
+  if (existing.state === "Deployable") ctx.report(`${version} is gone and will be built again on its base ${existing.base?.name}`);
+  else if (changed.length > 0) ctx.report(`${version} is cloned anew: ${changed.join(", ")}`);
+  else ctx.report(step === undefined ? `${version} is open` : `resumes at step ${step.name}`);
+}
+
+const fileNameOf = (record: LayerRecord, { fileName, version }: { fileName?: string | undefined; version: string }): string =>
+  fileName ?? `${record.meta.name} ${version}`;
 
 function contentOf(want: Known<Inputs>): Partial<Content> {
   return {
@@ -192,130 +236,117 @@ function contentOf(want: Known<Inputs>): Partial<Content> {
   };
 }
 
-function sealedRefusal(record: LayerRecord, version: string, entry: Entry, want: Known<Inputs>): string | undefined {
+/** What the inputs mean otherwise than what the record stores: never compared with old inputs, which may be missing. */
+function changesOf(entry: Entry, want: Known<Inputs>): string[] {
   const changed = differences(entry.content, contentOf(want));
-  if (entry.base !== undefined && renamed(entry.base, want)) changed.push(`the base changed from ${entry.base.name}`);
-  if (changed.length === 0) return undefined;
-  return `version ${version} of layer "${record.meta.name}" was sealed ${entry.sealed?.at ?? ""}, and ${changed.join(", ")}: give a new version`;
+  return entry.base !== undefined && isRenamed(entry.base, want) ? [...changed, `the base changed from ${entry.base.name}`] : changed;
 }
 
-/** Whether the inputs name another base than the recorded one. */
-function renamed(base: Base, want: Known<Inputs>): boolean {
-  const name = base.name.slice(base.name.indexOf("/") + 1);
-  if (want.baseVersion !== undefined) return base.layer !== want.layer || name !== want.baseVersion;
-  return want.osVersion !== undefined && (base.layer === want.layer || name !== want.osVersion);
-}
+const taken = (record: LayerRecord, version: string, entry: Entry): boolean => {
+  const other = record.versions.get(version);
+  return other !== undefined && other.id !== entry.id;
+};
 
-async function resolveBase(ctx: Context, xapi: Xapi, record: LayerRecord, want: Known<Inputs>): Promise<Base> {
-  const named = (of: LayerRecord, property: string, version: string): Base => {
-    const entry = of.versions.get(version);
-    if (entry?.state === "Deployable") return baseOf(of, version, entry);
-    const sealed = [...of.versions].filter(([, other]) => other.state === "Deployable").map(([name]) => name);
-    throw new InputError([
-      {
-        property,
-        reason: `layer "${of.meta.name}" has no sealed version "${version}"; it has ${sealed.length === 0 ? "none" : sealed.join(", ")}`,
-      },
-    ]);
-  };
-  if (want.baseVersion !== undefined) return named(record, "baseVersion", want.baseVersion);
-  const latest = latestSealed(record);
-  if (want.osVersion === undefined && latest !== undefined) {
-    const os = record.meta.osLayer === undefined ? undefined : await LayerRecord.open(xapi, record.meta.osLayer);
-    const newest = os === undefined ? undefined : latestSealed(os);
-    if (os !== undefined && newest !== undefined && (newest.entry.sealed?.at ?? "") > (latest.entry.sealed?.at ?? ""))
-      ctx.report(`${os.meta.name} ${newest.name} exists, base stays ${record.meta.name}/${latest.name}`);
-    return baseOf(record, latest.name, latest.entry);
+/** Renames an open version in place: the new key first, so that a killed run leaves both names, and the next finds the build by its id. */
+async function rename(record: LayerRecord, entryId: string, version: string): Promise<void> {
+  const found = record.byId(entryId);
+  if (found === undefined) return;
+  if (taken(record, version, found.entry))
+    throw new InputError([{ property: "version", reason: `layer "${record.meta.name}" has another version "${version}"` }]);
+  if (!record.versions.has(version)) {
+    const { lease: _, ...entry } = found.entry;
+    await record.put(version, entry as Entry);
   }
-  const os = record.meta.osLayer === undefined ? undefined : await LayerRecord.open(xapi, record.meta.osLayer, ctx.warn);
-  if (os === undefined)
-    throw new InputError([{ property: "layer", reason: `the OS layer of "${record.meta.name}" (${record.meta.osLayer}) is gone` }]);
-  if (want.osVersion !== undefined) return named(os, "osVersion", want.osVersion);
-  const first = latestSealed(os);
-  if (first === undefined)
-    throw new InputError([{ property: "layer", reason: `OS layer "${os.meta.name}" has no sealed version to start from` }]);
-  return baseOf(os, first.name, first.entry);
+  const former = [...record.versions].filter(([name, { id }]) => id === entryId && name !== version);
+  for (const [name] of former) await record.remove(name);
+  const vdi = former.length === 0 ? undefined : await diskOf({ xapi: record.xapi, record, entry: found.entry });
+  if (vdi !== undefined) await record.xapi.call("VDI.set_name_description", vdi.$ref, diskDescription(record, version, found.entry));
 }
 
-async function take(ctx: Context, record: LayerRecord, wanted: Inputs, entry: Entry): Promise<{ id: string; outputs: Outputs }> {
-  const refusal = sealedRefusal(record, wanted.version, entry, wanted);
+/** Holds a sealed version that means the same. */
+async function take(ctx: Context, record: LayerRecord, wanted: Inputs, entry: Entry): Promise<Outputs> {
+  const { version } = wanted;
+  const refusal = sealedRefusal(record, version, entry, changesOf(entry, wanted));
   if (refusal !== undefined) throw new InputError([{ property: "version", reason: refusal }]);
+  const { xapi } = record;
+  const opened: OpenedVersion = { xapi, record, name: version, entry };
+  const fileName = wanted.fileName ?? entry.fileName;
+  if (fileName !== undefined && fileName !== entry.fileName) await setFileName(opened, fileName);
   const holder = randomId();
-  const held: Entry = { ...entry, holders: { ...entry.holders, disk: holder } };
-  delete held.released;
-  await record.put(wanted.version, held);
-  ctx.report(`${wanted.version} exists: taken, not built`);
-  return { id: versionId(record.layerId, entry.id), outputs: await told(record.xapi, record, wanted.version, held, holder) };
+  const { released: _, ...rest } = await mended(ctx, opened);
+  const held = { ...rest, ...(fileName === undefined ? {} : { fileName }), holders: { ...entry.holders, disk: holder } } as Entry;
+  await record.put(version, held);
+  return told(record, version, held, holder, await srName(xapi, record, held));
 }
 
+async function setFileName(opened: OpenedVersion, fileName: string): Promise<void> {
+  const { xapi, entry } = opened;
+  const vdi = await diskOf(opened);
+  if (vdi === undefined) return;
+  const other = takenBy(await xapi.find("VDI", { name_label: fileName, SR: vdi.SR }), fileName, entry.id);
+  const sr = other === undefined ? undefined : await xapi.record("SR", other.SR);
+  if (other !== undefined && sr !== undefined) throw new InputError([takenRefusal(fileName, other, sr)]);
+  await xapi.call("VDI.set_name_label", vdi.$ref, fileName);
+}
+
+/** The open version with its disk: as it is where it was made of the same, else cloned anew; what was sealed and is gone, on its recorded base. */
 async function build(
   ctx: Context,
-  xapi: Xapi,
   record: LayerRecord,
   wanted: Inputs,
-  base: Base,
   existing: Entry | undefined,
 ): Promise<{ id: string; outputs: Outputs }> {
+  const { xapi } = record;
   const { version } = wanted;
+  const base = await chooseBase(ctx, record, wanted, existing, wanted.base);
+  const sr = await storageOf(xapi, wanted.connector);
   const holder = randomId();
   const content: Content = { format: 1, ...contentOf(wanted) };
-  // What is there and open is resumed when it was made of the same; what was sealed and has lost its disk is built again on its recorded base.
-  const changed =
-    existing !== undefined &&
-    (existing.state === "Deployable" || existing.base?.id !== base.id || differences(existing.content, content).length > 0);
-  const fileName = wanted.fileName ?? `${record.meta.name} ${version}`;
-  if (existing !== undefined && changed) {
-    await freeToTake(ctx, record, version);
-    ctx.report(`${version} is cloned anew`);
-    await removeBuild(ctx, xapi, record, existing);
-  }
-  const entry = await withLease<Entry>(
-    ctx,
-    record,
-    version,
-    (before) => {
-      const kept =
-        before === undefined || before.state === "Deployable"
-          ? { id: randomId(), createdAt: new Date().toISOString(), holders: {} }
-          : before;
-      const { machine: _machine, vdi: _vdi, sealed: _sealed, ...rest } = kept as Entry;
-      const fresh: Entry = {
-        ...rest,
-        format: 1,
-        state: "Editing",
-        build: randomId(),
+  const fileName = fileNameOf(record, wanted);
+  const lost = existing !== undefined && !(await diskIsThere({ xapi, record, entry: existing }));
+  const first = (before: Entry | undefined): Entry => {
+    const made = { base, content, fileName, sr: sr.$ref };
+    if (before === undefined)
+      return { format: 1, id: randomId(), build: randomId(), state: "Editing", holders: {}, createdAt: new Date().toISOString(), ...made };
+    if (before.state === "Deployable") return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
+    const elsewhere = before.sr !== undefined && before.sr !== sr.$ref;
+    if (lost || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
+      return anew(before, { build: randomId(), ...made });
+    return { ...before, ...made, content: { ...before.content, ...content } };
+  };
+  const entry = await withLease<Entry>(ctx, record, version, first, async (held) => {
+    const work = { ...ctx, signal: held.signal };
+    if (held.entry.stale !== undefined) ctx.report(`${version} is cloned anew`);
+    await removeStale(work, xapi, record, held.entry);
+    try {
+      const { vdi, depth } = await ensureDisk(work, xapi, {
+        sr,
+        record,
+        version,
+        entry: held.entry,
         base,
-        content,
         fileName,
-        holders: { ...rest.holders, disk: holder },
-      };
-      return before !== undefined && !changed
-        ? { ...before, content: { ...before.content, ...content }, fileName, holders: { ...before.holders, disk: holder } }
-        : fresh;
-    },
-    async (held) => {
-      const request = { connector: wanted.connector, record, version, entry: held.entry, base, fileName, sizeGiB: wanted.sizeGiB };
-      try {
-        const { vdi, depth } = await ensureDisk({ ...ctx, signal: held.signal }, xapi, request);
-        return { result: { ...held.entry, vdi: vdi.uuid, depth }, finish: (current) => ({ ...current, vdi: vdi.uuid, depth }) };
-      } catch (error) {
-        // Nothing is left of what this run began; an open version that was there before stays open.
-        if (existing === undefined && !ctx.signal.aborted) {
-          await removeBuild(ctx, xapi, record, held.entry);
-          await record.remove(version);
-        }
-        throw error;
-      }
-    },
-  );
-  if (existing === undefined && wanted.comment !== undefined)
-    await record.addAudit({ at: entry.createdAt, event: "version added", version, comment: wanted.comment });
-  return { id: versionId(record.layerId, entry.id), outputs: await told(xapi, record, version, entry, holder) };
+        sizeGiB: wanted.sizeGiB,
+      });
+      const { stale: _, ...rest } = held.entry;
+      // The hold comes last: a create that fails must not take the version from the resource that has it.
+      const made: Entry = { ...rest, vdi: vdi.uuid, depth, holders: { ...rest.holders, disk: holder } };
+      return { result: made, finish: () => made };
+    } catch (error) {
+      // Nothing is left of what this run began; a version that was there before stays open.
+      if (existing !== undefined) throw error;
+      throw await takenBack(error, (signal) => abandon({ ...ctx, signal }, record, version, held));
+    }
+  });
+  if (existing === undefined) await record.noteComment("version added", version, wanted.comment);
+  return { id: versionId(record.layerId, entry.id), outputs: told(record, version, entry, holder, sr.name_label) };
 }
 
-async function told(xapi: Xapi, record: LayerRecord, version: string, entry: Entry, holder: string): Promise<Outputs> {
+const srName = async (xapi: Xapi, record: LayerRecord, entry: Entry): Promise<string> =>
+  (await xapi.record("SR", entry.sr ?? record.vdi.SR))?.name_label ?? "";
+
+function told(record: LayerRecord, version: string, entry: Entry, holder: string, sr: string): Outputs {
   const uuid = entry.vdi ?? "";
-  const sr = (await xapi.record("SR", record.vdi.SR))?.name_label ?? "";
   return {
     versionId: versionId(record.layerId, entry.id),
     vdiUuid: uuid,
@@ -324,6 +355,3 @@ async function told(xapi: Xapi, record: LayerRecord, version: string, entry: Ent
     holder,
   };
 }
-
-const without = (holders: Record<string, string>, key: string): Record<string, string> =>
-  Object.fromEntries(Object.entries(holders).filter(([name]) => name !== key));

@@ -1,13 +1,13 @@
 // PlatformLayer: the layer and its record. Versions are made into it by PackagingDisk, PackagingMachine and Finalize.
 import * as z from "zod";
-import { connectorInput, reachable } from "../connector.ts";
+import { connectorInput, currentOf, reachable } from "../connector.ts";
 import { InputError } from "../errors.ts";
 import { loadIcon } from "../icon.ts";
 import type { Meta } from "../layer/entry.ts";
 import { applyRetention, createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
 import { demandStorage, openLayer } from "../layer/open.ts";
 import { LayerRecord, randomId } from "../layer/record.ts";
-import { type CheckFailure, defineResource, type Known } from "../resource.ts";
+import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
 // Ids as App Layering's own (app-layering.md 4.2: ctxal-sdk New-ALPlatformLayer, WSDL HypervisorTypes).
@@ -68,15 +68,19 @@ export const platformLayer = defineResource(connectFor, {
     if (want.icon !== undefined) {
       const { problem } = await loadIcon(want.icon);
       if (problem !== undefined) failures.push({ property: "icon", reason: problem });
+      const other = layerOfIcon(want.icon);
+      if (other !== undefined && reachable(want.connector)) await openLayer(ctx, want.connector, "icon", other);
     }
     if (old?.osLayer !== undefined && want.osLayer !== undefined && old.osLayer !== want.osLayer)
       failures.push({ property: "osLayer", reason: BOUND });
     if (failures.length > 0 || !reachable(want.connector) || want.name === undefined) return { failures };
     const xapi = await ctx.connect(want.connector);
-    const existing = await findLayer(xapi, want.connector, want.name);
+    const existing = await findLayer(xapi, want.connector, want.name, ctx.warn);
     if (existing !== undefined && existing.meta.kind !== "platform")
       failures.push({ property: "name", reason: `an OS layer is named "${want.name}"` });
-    if (existing !== undefined && want.osLayer !== undefined && existing.meta.osLayer !== want.osLayer)
+    else if (existing !== undefined && old?.name !== undefined && old.name !== want.name)
+      failures.push({ property: "name", reason: `a layer "${want.name}" exists: choose another name` });
+    else if (existing !== undefined && want.osLayer !== undefined && existing.meta.osLayer !== want.osLayer)
       failures.push({ property: "osLayer", reason: `layer "${want.name}" exists; ${BOUND}` });
     if (want.osLayer !== undefined && failures.length === 0) {
       const os = await openLayer(ctx, want.connector, "osLayer", want.osLayer, "os");
@@ -90,24 +94,26 @@ export const platformLayer = defineResource(connectFor, {
     return { failures };
   },
 
-  async diff(ctx, id, old, _want) {
-    const record = await LayerRecord.open(await ctx.connect(old.connector), id, ctx.warn);
-    if (record === undefined) return { changes: true, replaces: ["name"] };
+  async diff(ctx, id, old, want) {
+    const connector = currentOf(want.connector, old.connector);
+    const xapi = await ctx.connect(connector);
+    const record = await LayerRecord.open(xapi, id, ctx.warn);
+    if (record === undefined) {
+      await demandStorage(xapi, connector);
+      return { changes: true, replaces: ["name"] };
+    }
     return record.meta.holder === old.holder ? {} : { changes: true };
   },
 
   async create(ctx, wanted) {
     const { xapi } = await openLayer(ctx, wanted.connector, "osLayer", wanted.osLayer, "os");
-    const existing = await findLayer(xapi, wanted.connector, wanted.name);
+    const existing = await findLayer(xapi, wanted.connector, wanted.name, ctx.warn);
     if (existing !== undefined) {
       if (existing.meta.kind !== "platform" || existing.meta.osLayer !== wanted.osLayer)
         throw new InputError([{ property: "osLayer", reason: `layer "${wanted.name}" exists; ${BOUND}` }]);
       ctx.report(`layer ${wanted.name} exists: taken over`);
-      const holder = await holdLayer(existing, metaOf(wanted));
-      return { id: existing.layerId, outputs: told(existing, holder) };
+      return { id: existing.layerId, outputs: await taken(ctx, existing, wanted) };
     }
-    const icon = wanted.icon === undefined ? {} : await loadIcon(wanted.icon);
-    if (icon.problem !== undefined) throw new InputError([{ property: "icon", reason: icon.problem }]);
     const createdAt = new Date().toISOString();
     const meta = {
       format: 1 as const,
@@ -119,8 +125,8 @@ export const platformLayer = defineResource(connectFor, {
       createdAt,
       uuid: "",
     };
-    const record = await createLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, icon.bytes);
-    if (wanted.comment !== undefined) await record.addAudit({ at: createdAt, event: "layer created", comment: wanted.comment });
+    const audit = wanted.comment === undefined ? [] : [{ at: createdAt, event: "layer created", comment: wanted.comment }];
+    const record = await createLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, { icon: await iconOf(wanted), audit });
     return { id: record.layerId, outputs: told(record, record.meta.holder) };
   },
 
@@ -136,12 +142,7 @@ export const platformLayer = defineResource(connectFor, {
     if (wanted.osLayer !== old.osLayer) throw new InputError([{ property: "osLayer", reason: BOUND }]);
     const { record } = await openLayer(ctx, wanted.connector, "name", id, "platform");
     if (wanted.name !== record.meta.name) await renameLayer(record, wanted.name);
-    const holder = await holdLayer(record, metaOf(wanted));
-    if (wanted.comment !== undefined && wanted.comment !== old.comment)
-      await record.addAudit({ at: new Date().toISOString(), event: "layer changed", comment: wanted.comment });
-    await record.saveDocument(ctx.signal);
-    await applyRetention(ctx, record);
-    return told(record, holder);
+    return await taken(ctx, record, wanted);
   },
 
   async delete(ctx, id, state) {
@@ -150,6 +151,25 @@ export const platformLayer = defineResource(connectFor, {
     await removeLayer(ctx, record);
   },
 });
+
+/** The layer as these inputs mean it, held by whoever asks. */
+async function taken(ctx: Context, record: LayerRecord, wanted: Inputs): Promise<Outputs> {
+  const before = record.meta.icon;
+  const icon = wanted.icon === before ? undefined : await iconOf(wanted);
+  const holder = await holdLayer(record, metaOf(wanted));
+  await record.noteComment("layer changed", undefined, wanted.comment);
+  await applyRetention(ctx, record);
+  await record.saveDocument(ctx.signal, icon);
+  return told(record, holder);
+}
+
+async function iconOf({ icon }: Inputs): Promise<Uint8Array> {
+  const loaded = icon === undefined ? {} : await loadIcon(icon);
+  if (loaded.problem !== undefined) throw new InputError([{ property: "icon", reason: loaded.problem }]);
+  return loaded.bytes ?? new Uint8Array();
+}
+
+const layerOfIcon = (icon: string): string | undefined => (icon.startsWith("layer:") ? icon.slice("layer:".length) : undefined);
 
 const BOUND = "a layer belongs to its OS layer for good: make another layer";
 
