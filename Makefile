@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test check build schema bench clean packages
 
-sources := $(shell find provider sdk simulator \( -name '*.ts' -o -name '*.json' \) ! -name '*.test.ts' ! -path '*/testdata/*')
+sources := $(shell find provider sdk simulator \( -name '*.ts' -o -name '*.json' \) ! -name '*.test.ts' ! -path '*/testdata/*') $(wildcard examples/*.ts)
 scripts := .ci/env .ci/install-packages .ci/install-pulumi .ci/install-system .ci/run
 
 help: ## Show these lines
