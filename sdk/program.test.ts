@@ -62,6 +62,8 @@ const make = async (module: "esm" | "commonjs", program: string, env: Record<str
   return made;
 };
 
+const providers = new Set<string>();
+
 describe.each(["esm", "commonjs"] as const)("a type-checked %s program", (module) => {
   it("builds a version, bumps it, reads both, and leaves the pool as it was", async () => {
     const { message: _, ...before } = simulator.state();
@@ -88,6 +90,14 @@ describe.each(["esm", "commonjs"] as const)("a type-checked %s program", (module
     expect(JSON.parse((await program.expect(["stack", "output", "--json"])).output).report).toBe(outputs.report);
 
     expect(await program.storedState()).not.toMatch(/PW-step|xapi-simulator/);
+    // One text, but for the name of the type, whatever program made the resource.
+    const resources = await program.resources();
+    expect(new Set(resources.map(({ type }) => type)).size).toBe(6);
+    for (const { type, inputs, outputs } of resources) {
+      expect(outputs.__provider).toBe(inputs.__provider);
+      providers.add(String(inputs.__provider).replace(`"${type.slice(type.lastIndexOf(":") + 1)}"`, '"…"'));
+    }
+    expect([...providers].map((text) => Buffer.byteLength(text) < 1000)).toEqual([true]);
     await program.expect(["destroy", "--skip-preview"]);
     const { message: __, ...after } = simulator.state();
     expect(after).toEqual(before);
