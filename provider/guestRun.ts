@@ -31,6 +31,8 @@ export interface GuestRun {
   doing: string;
   /** Manual mode: nobody is heard before the engineer is done, and this is shown meanwhile. */
   manual?: string | undefined;
+  /** Starts the machine first; else it is at it already. */
+  starts?: boolean | undefined;
   bootMinutes: number;
   totalMinutes: number;
 }
@@ -73,7 +75,7 @@ export function demandHalted(vm: Rec<"VM">): void {
     });
 }
 
-export async function start(ctx: Context, xapi: Xapi, vm: string): Promise<void> {
+async function start(ctx: Context, { xapi, vm }: GuestRun): Promise<void> {
   ctx.signal.throwIfAborted();
   ctx.report("starting the packaging machine");
   await xapi.task("VM.start", [vm, false, false], { signal: ctx.signal });
@@ -82,18 +84,22 @@ export async function start(ctx: Context, xapi: Xapi, vm: string): Promise<void>
 /** Waits until the guest has powered off; what it left is on the payload disk. */
 export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestSeen> {
   const { xapi } = run;
-  const started = performance.now();
+  let started = performance.now();
   const seen: GuestSeen = { ipAddresses: [], toolsVersion: "" };
   let latest: Rec<"VM"> | undefined;
   let heard = run.manual !== undefined;
   let askedDisk = false;
   let metricsOf = "";
+  let ran = false;
+  let wake = () => {};
 
   const look = async (): Promise<{ vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean }> => {
     // The event brought the record along; without one something may have been missed. One that comes while the record is read is the next look's.
-    const brought = latest;
+    // Halted is said by events from before the start, too: it counts once the machine was seen otherwise.
+    const brought = ran || latest?.power_state !== "Halted" ? latest : undefined;
     latest = undefined;
     const vm = brought ?? (await xapi.record("VM", run.vm));
+    ran ||= vm !== undefined && vm.power_state !== "Halted";
     heard ||= progressOf(vm, run.nonce) !== undefined;
     if (vm !== undefined && vm.power_state === "Running" && heard && !isNull(vm.guest_metrics) && metricsOf !== vm.guest_metrics) {
       metricsOf = vm.guest_metrics;
@@ -108,24 +114,32 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     return { vm, heard, overdue };
   };
 
-  await until({
-    for: run.doing,
-    look,
-    judge: (now) => judgeRun(run, now),
-    subscribe: async (wake) => {
-      const watching = xapi.watch([`VM/${run.vm}`], (events) => {
-        const last = events?.findLast((event) => event.class.toLowerCase() === "vm" && event.ref === run.vm);
-        latest = last?.snapshot === undefined ? undefined : parseRecord("VM", run.vm, last.snapshot);
-        wake();
-      });
-      await watching.ready;
-      return () => watching.close();
-    },
-    timeoutMs: run.totalMinutes * MINUTE,
-    relookMs: Math.min(30_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
-    signal: ctx.signal,
-    report: ctx.report,
-  }).catch(async (error) => Promise.reject(await leftRunning(error, run)));
+  // From before the start on: so the events of the start itself bring the first record.
+  const watching = xapi.watch([`VM/${run.vm}`], (events) => {
+    const last = events?.findLast((event) => event.class.toLowerCase() === "vm" && event.ref === run.vm);
+    latest = last?.snapshot === undefined ? undefined : parseRecord("VM", run.vm, last.snapshot);
+    wake();
+  });
+  try {
+    await watching.ready;
+    if (run.starts === true) await start(ctx, run);
+    started = performance.now();
+    await until({
+      for: run.doing,
+      look,
+      judge: (now) => judgeRun(run, now),
+      subscribe: (woken) => {
+        wake = woken;
+        return () => {};
+      },
+      timeoutMs: run.totalMinutes * MINUTE,
+      relookMs: Math.min(30_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
+      signal: ctx.signal,
+      report: ctx.report,
+    }).catch(async (error) => Promise.reject(await leftRunning(error, run)));
+  } finally {
+    watching.close();
+  }
   return seen;
 }
 

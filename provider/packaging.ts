@@ -8,7 +8,7 @@ import { ConflictError, GuestError, InitFailedError, InputError } from "./errors
 import { buildOrder, type Order, type StepInput, stepDigests } from "./guest/order.ts";
 import type { PayloadReport, StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize, judgePackage, type StepVerdict } from "./guest/verdict.ts";
-import { awaitPowerOff, demandHalted, doneSteps, fetchReport, type GuestSeen, payloadSize, sendOrder, start } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, doneSteps, fetchReport, type GuestSeen, payloadSize, sendOrder } from "./guestRun.ts";
 import { ensureDisk, removeBuild, removeStale } from "./layer/build.ts";
 import { anew, differences, type Entry, type Machine, type StepResult } from "./layer/entry.ts";
 import { type Held, withLease } from "./layer/lease.ts";
@@ -187,7 +187,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
   const parts = await ensureMachine(ctx, xapi, request, await payloadSize(content(order)));
   made.vm = parts.vm;
   made.consoleUrl = `https://${xapi.pool.coordinator.address}/console?vm=${parts.vm.uuid}`;
-  const wait = async (): Promise<{ seen: GuestSeen; report: PayloadReport; verdict: GuestVerdict }> => {
+  const wait = async (starts: boolean): Promise<{ seen: GuestSeen; report: PayloadReport; verdict: GuestVerdict }> => {
     const seen = await awaitPowerOff(ctx, {
       xapi,
       vm: parts.vm.$ref,
@@ -197,6 +197,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       nonce: order.nonce,
       doing: wanted.mode === "manual" ? `the engineer at "${machine.name}"` : `the install steps in "${machine.name}"`,
       manual: wanted.mode === "manual" ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
+      starts,
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });
@@ -206,7 +207,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
   let done: readonly StepReport[] = [];
   const resumes = machine.order === "package" && machine.nonce !== undefined;
   if (!resumes) demandHalted(parts.vm);
-  let last = resumes ? await wait() : undefined;
+  let last = resumes ? await wait(false) : undefined;
   if (last?.verdict.state !== "ready") {
     if (last !== undefined) done = doneSteps(order, last.report);
     order = orderFor();
@@ -216,8 +217,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       ...entry,
       machine: { ...(entry.machine as Machine), nonce, order: "package", vm: parts.vm.uuid, payload: parts.payload.uuid },
     }));
-    await start(ctx, xapi, parts.vm.$ref);
-    last = await wait();
+    last = await wait(true);
   }
   const { verdict, seen } = last;
   const steps = verdict.steps.map((step) => stepResult(step));

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { ConflictError, GuestError, InputError } from "./errors.ts";
 import { buildOrder, type Order } from "./guest/order.ts";
 import { type Verdict as GuestVerdict, judgeFinalize } from "./guest/verdict.ts";
-import { awaitPowerOff, demandHalted, fetchReport, sendOrder, start } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, fetchReport, sendOrder } from "./guestRun.ts";
 import { GiB, removeMachine } from "./layer/build.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
 import { applyRetention } from "./layer/layers.ts";
@@ -135,7 +135,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       limits: { rebootMax: wanted.timeouts.rebootMax, sampleGapSeconds: wanted.timeouts.sampleGapSeconds },
       ...(nonce === undefined ? {} : { nonce }),
     });
-  const run = async (order: Order): Promise<GuestVerdict> => {
+  const run = async (order: Order, starts: boolean): Promise<GuestVerdict> => {
     await awaitPowerOff(ctx, {
       xapi,
       vm: parts.vm.$ref,
@@ -144,6 +144,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       build: held.entry.build,
       nonce: order.nonce,
       doing: `"${machine.name}" to be ready for finalizing`,
+      starts,
       bootMinutes: BOOT_MINUTES,
       totalMinutes: wanted.timeouts.finalizeMinutes,
     });
@@ -153,7 +154,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   // A machine that somebody has started by hand for a look has its payload disk in use.
   if (machine.order !== "finalize") demandHalted(parts.vm);
   const accepted = machine.accept ?? [];
-  let verdict = machine.order === "finalize" ? await run(orderFor(accepted, machine.nonce)) : undefined;
+  let verdict = machine.order === "finalize" ? await run(orderFor(accepted, machine.nonce), false) : undefined;
   const files =
     machine.order === "finalize"
       ? []
@@ -166,8 +167,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     const order = orderFor(accept);
     await sendOrder(ctx, xapi, parts.payload.$ref, { order, files }, parts.payload.virtual_size);
     await held.update((entry) => ({ ...entry, machine: { ...(entry.machine as Machine), order: "finalize", nonce: order.nonce, accept } }));
-    await start(ctx, xapi, parts.vm.$ref);
-    verdict = await run(order);
+    verdict = await run(order, true);
   }
   return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
 }
