@@ -27,6 +27,8 @@ export interface GuestRun {
   /** The build that machine and payload disk are of. */
   build: string;
   nonce: string;
+  /** The order's steps: what progress calls by number is shown by name. */
+  steps?: readonly { id: string; name: string }[] | undefined;
   /** Names the wait in errors. */
   doing: string;
   /** Manual mode: nobody is heard before the engineer is done, and this is shown meanwhile. */
@@ -147,7 +149,7 @@ class SilentGuestError extends GuestError {}
 
 /** Pure: what one look at a machine under orders means. */
 export function judgeRun(
-  run: Pick<GuestRun, "vmName" | "nonce" | "manual" | "bootMinutes">,
+  run: Pick<GuestRun, "vmName" | "nonce" | "steps" | "manual" | "bootMinutes">,
   { vm, heard, overdue }: { vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean },
 ): Verdict<true> {
   if (vm === undefined)
@@ -160,7 +162,7 @@ export function judgeRun(
   if (vm.power_state === "Halted") return { state: "ready", value: true };
   if (vm.power_state !== "Running") return { state: "pending", message: `the machine is ${vm.power_state.toLowerCase()}: resume it` };
   const progress = progressOf(vm, run.nonce);
-  if (progress !== undefined) return { state: "pending", ...withPercent(progress) };
+  if (progress !== undefined) return { state: "pending", ...withPercent(named(progress, run.steps ?? [])) };
   if (run.manual !== undefined) return { state: "pending", message: run.manual };
   if (heard) return { state: "pending", message: "the guest is at work (it has no tools to say more)" };
   if (!overdue) return { state: "pending", message: "booting; nothing heard from its bootstrap yet" };
@@ -179,6 +181,13 @@ export function judgeRun(
 function progressOf(vm: Rec<"VM"> | undefined, nonce: string): string | undefined {
   const match = /^([0-9a-f]{32}) (\d{1,6}) (\d{1,9}) ([\x20-\x7e]{1,200})/.exec(vm?.xenstore_data[PROGRESS_KEY] ?? "");
   return match?.[1] === nonce ? match[4] : undefined;
+}
+
+/** "step 02 running" as "[2/4] Broker agent: running". */
+function named(progress: string, steps: readonly { id: string; name: string }[]): string {
+  const [, id, state] = /^step (\d{2,3}) (.+)$/.exec(progress) ?? [];
+  const at = steps.findIndex((step) => step.id === id);
+  return at < 0 ? progress : `[${at + 1}/${steps.length}] ${steps[at]?.name}: ${state}`;
 }
 
 function withPercent(text: string): { message: string; percent?: number } {
