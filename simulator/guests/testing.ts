@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, virtualClock } from "../clock.ts";
-import { type Disk, DiskStore } from "../storage/disk.ts";
+import { isZero } from "../storage/access.ts";
+import { BLOCK, type Disk, DiskStore } from "../storage/disk.ts";
 import { FatVolume } from "../storage/fat.ts";
 import { DESCRIPTOR_PATH, type DescriptorInput } from "./descriptor.ts";
 import { type Guest, type GuestHost, guestOf, type PowerOff } from "./machine.ts";
@@ -36,8 +37,12 @@ export class TestMachine {
     if (this.payloadDisk !== undefined) this.store.destroy(this.payloadDisk.id);
     const size = content instanceof Uint8Array ? content.length : 32 * MIB;
     this.payloadDisk = this.store.create(`payload-${this.boots}-${this.lines.length}`, size);
-    if (content instanceof Uint8Array) this.payloadDisk.write(0, content);
-    else {
+    if (content instanceof Uint8Array) {
+      for (let at = 0; at < size; at += BLOCK) {
+        const part = content.subarray(at, at + BLOCK);
+        if (!isZero(part)) this.payloadDisk.write(at, part); // it is nearly empty
+      }
+    } else {
       const volume = FatVolume.format(this.payloadDisk, { label: "CIDATA", partitioned: "none" });
       for (const [path, text] of Object.entries(content)) volume.writeFile(path, text);
     }

@@ -50,12 +50,18 @@ export class OpenFiles {
   }
 }
 
+/** File systems read the same few sectors over and over: pages of this size are kept, so many for a link. */
+const PAGE = 16 * 1024;
+const MOST_PAGES = 64;
+
 export class BlockFile {
   readonly name: string;
   readonly #data: string;
   readonly #map: string;
   readonly #files: OpenFiles;
   readonly #slots = new Map<number, number>();
+  /** By number within .data, in order of last use. Writes go to the file first and to the kept page then. */
+  readonly #pages = new Map<number, Buffer>();
 
   /** Opens the link `name` below `dir`, making an empty one where there is none. */
   constructor(dir: string, name: string, files: OpenFiles) {
@@ -98,13 +104,12 @@ export class BlockFile {
     if (slot === undefined) {
       throw new Error(`block ${block} is not in ${this.name}`);
     }
-    const fd = this.#files.get(this.#data);
-    for (let done = 0; done < into.length; ) {
-      const read = readSync(fd, into, done, into.length - done, slot * BLOCK + offset + done);
-      if (read === 0) {
-        throw new Error(`${this.#data} ends within block ${block}: the state directory is damaged`);
-      }
-      done += read;
+    const start = slot * BLOCK + offset;
+    const page = Math.floor(start / PAGE);
+    if (start + into.length <= (page + 1) * PAGE) {
+      into.set(this.#page(page).subarray(start - page * PAGE, start - page * PAGE + into.length));
+    } else {
+      this.#readFile(start, into);
     }
   }
 
@@ -116,8 +121,18 @@ export class BlockFile {
     if (known === undefined) {
       ftruncateSync(fd, (slot + 1) * BLOCK);
     }
-    for (let done = 0; done < data.length; ) {
-      done += writeSync(fd, data, done, data.length - done, slot * BLOCK + offset + done);
+    const start = slot * BLOCK + offset;
+    try {
+      for (let done = 0; done < data.length; ) {
+        done += writeSync(fd, data, done, data.length - done, start + done);
+      }
+    } catch (error) {
+      this.#pages.clear(); // part of it may be in the file
+      throw error;
+    }
+    for (let page = Math.floor(start / PAGE); page * PAGE < start + data.length; page++) {
+      const from = Math.max(start, page * PAGE);
+      this.#pages.get(page)?.set(data.subarray(from - start, (page + 1) * PAGE - start), from - page * PAGE);
     }
     if (known === undefined) {
       const entry = Buffer.alloc(4);
@@ -133,5 +148,33 @@ export class BlockFile {
       rmSync(path, { force: true });
     }
     this.#slots.clear();
+    this.#pages.clear();
+  }
+
+  #page(page: number): Buffer {
+    let data = this.#pages.get(page);
+    if (data === undefined) {
+      const [oldest] = this.#pages.size < MOST_PAGES ? [] : this.#pages;
+      if (oldest !== undefined) {
+        this.#pages.delete(oldest[0]);
+      }
+      data = oldest?.[1] ?? Buffer.allocUnsafeSlow(PAGE);
+      this.#readFile(page * PAGE, data);
+    } else {
+      this.#pages.delete(page);
+    }
+    this.#pages.set(page, data);
+    return data;
+  }
+
+  #readFile(start: number, into: Uint8Array): void {
+    const fd = this.#files.get(this.#data);
+    for (let done = 0; done < into.length; ) {
+      const read = readSync(fd, into, done, into.length - done, start + done);
+      if (read === 0) {
+        throw new Error(`${this.#data} ends at ${start + done}, within a block: the state directory is damaged`);
+      }
+      done += read;
+    }
   }
 }

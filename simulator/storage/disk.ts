@@ -218,13 +218,20 @@ export class DiskStore {
   #read(id: string, offset: number, length: number): Uint8Array {
     const { link, size } = this.#leaf(id);
     assertInside("a read", id, offset, length, size);
-    const out = Buffer.alloc(length);
+    // Small reads come by the thousand and share a pool; of a large one, memory is only touched where there are blocks.
+    const pooled = length < 4096;
+    const out = pooled ? Buffer.allocUnsafe(length) : Buffer.alloc(length);
     for (let done = 0; done < length; ) {
       const block = Math.floor((offset + done) / BLOCK);
       const within = (offset + done) % BLOCK;
-      const part = Math.min(BLOCK - within, length - done);
-      holder(link, block)?.file.read(block, within, out.subarray(done, done + part));
-      done += part;
+      const part = out.subarray(done, done + BLOCK - within);
+      const at = holder(link, block);
+      if (at !== undefined) {
+        at.file.read(block, within, part);
+      } else if (pooled) {
+        part.fill(0);
+      }
+      done += part.length;
     }
     return out;
   }
