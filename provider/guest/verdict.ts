@@ -83,7 +83,7 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
   return {
     ...told,
     state: "ready",
-    summary: `ready: ${judged.length} checks, ${rounds.length} samples each${noted}${kms.state === "ready" ? `; ${kms.message}` : ""}`,
+    summary: `${judged.length} checks, ${rounds.length} samples each${noted}${kms.state === "ready" ? `; ${kms.message}` : ""}`,
   };
 }
 
