@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import type * as z from "zod";
 import { type connectorShape, isoOf, networkOf, storageOf, templateOf } from "./connector.ts";
 import { explain, InputError, XapiError } from "./errors.ts";
-import { marksFor } from "./layer/marks.ts";
+import { isOurs, marksFor, marksOf } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
@@ -152,19 +152,32 @@ async function templateFindings(xapi: Xapi, template: Rec<"VM">): Promise<string
   return problems;
 }
 
-// Round trip through the file API: what layers are moved with. A probe left by a killed run is found by its name and removed.
+/** Probe disks that killed runs left: this connector's, and any that has been there for long. */
+export const leftProbes = (vdis: readonly Rec<"VDI">[], connectorId: string): Rec<"VDI">[] =>
+  vdis.filter((vdi) => {
+    const age = Date.now() - Date.parse(vdi.other_config[MADE] ?? "");
+    return isOurs(vdi, { role: "probe" }) && (marksOf(vdi)?.connector === connectorId || age > PROBE_MS);
+  });
+
+const MADE = "xenlayer:made";
+/** Far longer than a probe lives. */
+const PROBE_MS = 3_600_000;
+const PROBE = "xenlayer probe";
+
+// Round trip through the file API: what layers are moved with.
 async function probe(ctx: Context, xapi: Xapi, sr: Rec<"SR">, connectorId: string): Promise<boolean> {
-  const name = `xenlayer probe ${randomBytes(4).toString("hex")}`;
+  for (const left of leftProbes(await xapi.find("VDI", { name_label: PROBE, SR: sr.$ref }), connectorId))
+    await xapi.destroy("VDI", left.$ref);
   const data = randomBytes(PROBE_SIZE);
   const ref = await xapi.call<string>("VDI.create", {
-    name_label: name,
+    name_label: PROBE,
     name_description: "written and read back to test the connector; may be removed",
     SR: sr.$ref,
     virtual_size: PROBE_SIZE,
     type: "user",
     sharable: false,
     read_only: false,
-    other_config: marksFor({ connector: connectorId, role: "probe" }),
+    other_config: { ...marksFor({ connector: connectorId, role: "probe" }), [MADE]: new Date().toISOString() },
   });
   try {
     await xapi.put(

@@ -8,8 +8,9 @@ import { reportText } from "./guest/verdictReport.ts";
 import { fetchReport } from "./guestRun.ts";
 import type { Entry } from "./layer/entry.ts";
 import { findLayer } from "./layer/layers.ts";
-import { openLayer, openVersion } from "./layer/open.ts";
+import { diskOf, openLayer, openVersion } from "./layer/open.ts";
 import { type LayerRecord, versionId } from "./layer/record.ts";
+import { driftOf } from "./layer/sealed.ts";
 import type { Context, FrontContext } from "./resource.ts";
 import { connectFor } from "./session.ts";
 
@@ -71,8 +72,13 @@ export async function getLayer(front: FrontContext, args: unknown): Promise<z.ou
 
 export async function getLayerVersions(front: FrontContext, args: unknown): Promise<{ versions: z.output<typeof versionInfo>[] }> {
   const { connector, layer } = functionInputs.getLayerVersions.parse(args);
-  const { record } = await openLayer(contextOf(front), connector, "layer", layer);
-  const versions = [...record.versions].map(([name, entry]) => versionOf(record, name, entry));
+  const { xapi, record } = await openLayer(contextOf(front), connector, "layer", layer);
+  const versions: z.output<typeof versionInfo>[] = [];
+  for (const [name, entry] of record.versions) {
+    const vdi = entry.state === "Deployable" ? await diskOf({ xapi, record, entry }) : undefined;
+    const broken = entry.state === "Deployable" && (vdi === undefined || driftOf(entry, vdi) !== undefined);
+    versions.push(versionOf(record, name, broken ? { ...entry, state: "Broken" } : entry));
+  }
   return { versions: versions.sort((a, b) => ((a.sealedAt ?? "~") < (b.sealedAt ?? "~") ? -1 : 1)) };
 }
 

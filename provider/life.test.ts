@@ -9,7 +9,13 @@ const windows = {
   kms: { channel: "VOLUME_KMSCLIENT", rearmCount: 5 },
   ngen: { frameworks: ["Framework64/v4.0.30319"] },
   programs: [
-    { match: "tools.exe /quiet", seconds: 60, exitCode: 3010, files: { "Program Files/Tools/tools.txt": "9.4" }, pending: ["driver-reboot" as const] },
+    {
+      match: "tools.exe /quiet",
+      seconds: 60,
+      exitCode: 3010,
+      files: { "Program Files/Tools/tools.txt": "9.4" },
+      pending: ["driver-reboot" as const],
+    },
     { match: "broker.exe /quiet", seconds: 30, exitCode: 0, files: { "Program Files/Broker/agent.txt": "2402" }, ngenSeconds: 120 },
   ],
 };

@@ -194,7 +194,8 @@ async function entryOf(
   // What a disk takes is counted when the storage is asked to (SM's vdi_update), not when it is written.
   await xapi.call("VDI.update", before.$ref);
   const vdi = (await xapi.record("VDI", before.$ref)) ?? before;
-  const thin = THIN.has((await xapi.record("SR", vdi.SR))?.type ?? "");
+  const { srType } = held.entry;
+  const thin = THIN.has((srType?.sr === vdi.SR ? srType.type : (await xapi.record("SR", vdi.SR))?.type) ?? "");
   const summary = {
     state: verdict.state,
     summary: verdict.summary,

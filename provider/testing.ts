@@ -42,7 +42,12 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
   const sim = await startSimulator({ seed: 1, ...options });
   const dir = mkdtempSync(join(tmpdir(), "xenlayer-test-"));
   const told: string[] = [];
-  const front: FrontContext = { report: (line) => told.push(line), warn: (line) => told.push(`warning: ${line}`), signal: new AbortController().signal, config: {} };
+  const front: FrontContext = {
+    report: (line) => told.push(line),
+    warn: (line) => told.push(`warning: ${line}`),
+    signal: new AbortController().signal,
+    config: {},
+  };
   const resource = (type: string): Resource => {
     const found = resources.find((candidate) => candidate.type === type);
     if (found === undefined) throw new Error(`no resource ${type}`);
@@ -51,7 +56,8 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
   const check: Stage["check"] = (type, news, old) => resource(type).check(front, old, news);
   const create: Stage["create"] = async (type, news) => {
     const { inputs, failures } = await check(type, news);
-    if (failures.length > 0) throw new Error(`check of ${type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
+    if (failures.length > 0)
+      throw new Error(`check of ${type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
     try {
       return { type, inputs, ...(await resource(type).create(front, inputs)) };
     } catch (error) {
@@ -74,10 +80,12 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
     create,
     async up(made, news) {
       const { inputs, failures } = await check(made.type, news, made.inputs);
-      if (failures.length > 0) throw new Error(`check of ${made.type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
+      if (failures.length > 0)
+        throw new Error(`check of ${made.type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
       const { changes, replaces = [] } = await resource(made.type).diff(front, made.id, made.outputs, inputs);
       if (replaces.length > 0) return { changes: true, replaces, made };
-      if (changes !== true && JSON.stringify(sorted(inputs)) === JSON.stringify(sorted(made.inputs))) return { changes: false, replaces, made };
+      if (changes !== true && JSON.stringify(sorted(inputs)) === JSON.stringify(sorted(made.inputs)))
+        return { changes: false, replaces, made };
       const { outputs } = await resource(made.type).update(front, made.id, made.outputs, inputs);
       return { changes: true, replaces, made: { ...made, inputs, outputs } };
     },
@@ -114,5 +122,9 @@ const sorted = (value: unknown): unknown =>
   Array.isArray(value)
     ? value.map(sorted)
     : typeof value === "object" && value !== null
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]))
+      ? Object.fromEntries(
+          Object.entries(value)
+            .sort(([a], [b]) => (a < b ? -1 : 1))
+            .map(([key, inner]) => [key, sorted(inner)]),
+        )
       : value;

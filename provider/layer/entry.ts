@@ -100,6 +100,8 @@ export const entrySchema = z.looseObject({
   vdi: z.string().optional(),
   /** Reference of the SR that the build is made in. */
   sr: z.string().optional(),
+  /** Which type an SR has, as it was met: that never changes, so it need not be asked again. */
+  srType: z.object({ sr: z.string(), type: z.string() }).optional(),
   base: baseSchema.optional(),
   fileName: z.string().optional(),
   content: contentSchema,

@@ -1,10 +1,11 @@
 // ConnectorConfig: where layers are built. Creating it tests everything the other resources will need, and reports all findings at once.
 import { randomBytes } from "node:crypto";
 import * as z from "zod";
-import { connectorShape, storageOf } from "../connector.ts";
-import { type ConnectorFacts, type ConnectorSettings, testConnector } from "../connectorTest.ts";
+import { connectorShape } from "../connector.ts";
+import { type ConnectorFacts, type ConnectorSettings, leftProbes, testConnector } from "../connectorTest.ts";
 import { ConflictError, InputError } from "../errors.ts";
-import { isCopy, marksOf } from "../layer/marks.ts";
+import { hasOwnUuid, isOurs, marksOf } from "../layer/marks.ts";
+import { LayerRecord } from "../layer/record.ts";
 import { type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
@@ -80,12 +81,23 @@ export const connectorConfig = defineResource(connectFor, {
 
   async delete(ctx, _id, state) {
     const xapi = await ctx.connect(state);
-    const sr = await storageOf(xapi, state);
-    const owned = (await xapi.find("VDI", { SR: sr.$ref })).filter((vdi) => marksOf(vdi)?.connector === state.connectorId && !isCopy(vdi));
-    if (owned.length === 0) return;
-    const names = owned.map((vdi) => `"${vdi.name_label}" (${vdi.uuid})`);
+    // Everywhere: the connector may have been given another storage repository since.
+    const vdis = await xapi.all("VDI");
+    const layers = LayerRecord.among(xapi, vdis).filter((layer) => layer.meta.connectorId === state.connectorId);
+    const named = new Map(layers.map((layer) => [layer.vdi.uuid, `layer "${layer.meta.name}"`]));
+    // Bound marks only: a copy that somebody made of one of our disks is theirs.
+    for (const vdi of vdis)
+      if (
+        isOurs(vdi, { connector: state.connectorId, role: "disk" }) &&
+        hasOwnUuid(vdi) &&
+        !layers.some(({ layerId }) => layerId === marksOf(vdi)?.layer)
+      )
+        named.set(vdi.uuid, `disk "${vdi.name_label}" (${vdi.uuid})`);
+    for (const left of leftProbes(vdis, state.connectorId)) await xapi.destroy("VDI", left.$ref);
+    if (named.size === 0) return;
+    const names = [...named.values()];
     throw new ConflictError(
-      `the connector is not deleted: ${owned.length} disk(s) made through it exist: ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}`,
+      `the connector is not deleted: what was made through it exists: ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}`,
       { hint: "destroy the layers first; what a lost state left is taken over by a ConnectorConfig with this connectorId" },
     );
   },

@@ -305,7 +305,7 @@ async function build(
   const fileName = fileNameOf(record, wanted);
   const lost = existing !== undefined && !(await diskIsThere({ xapi, record, entry: existing }));
   const first = (before: Entry | undefined): Entry => {
-    const made = { base, content, fileName, sr: sr.$ref };
+    const made = { base, content, fileName, sr: sr.$ref, srType: { sr: sr.$ref, type: sr.type } };
     if (before === undefined)
       return { format: 1, id: randomId(), build: randomId(), state: "Editing", holders: {}, createdAt: new Date().toISOString(), ...made };
     if (before.state === "Deployable") return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
