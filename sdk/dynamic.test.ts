@@ -309,8 +309,8 @@ describe("what goes wrong", () => {
   });
 
   it("in create says what to do next, a bug where it happened, and nothing is left in the state", async () => {
-    const two = plainOne('label: "a", fail: "conflict"') + 'new xenlayer.Tiny("two", { label: "b", fail: "bug" });';
-    await using program = await Program.make({ module: "esm", stub: stub(), program: two, env: fast });
+    const both = 'new xenlayer.Tiny("one", { label: "a", fail: "conflict" }); new xenlayer.Tiny("two", { label: "b", fail: "bug" });';
+    await using program = await Program.make({ module: "esm", stub: stub(), program: tiny(both), env: fast });
     const up = await program.pulumi(["up", "--skip-preview"]);
     expect(up.code).not.toBe(0);
     expect(up.output).toContain("error: it is somebody else's. Hint: ask them\n");
