@@ -3,17 +3,17 @@ import { copyFile, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingPrograms } from "../simulator/storage/testing.ts";
-import { disksOf, download, type Example, fileIn, run, startExample } from "./testing.ts";
+import { disksOf, download, ENGINE, type Example, fileIn, run, startExample } from "./testing.ts";
 
 const BLOCK = 2 ** 21;
 const missing = missingPrograms(["qemu-img", "mtype"]);
 
-describe.sequential("the quickstart", () => {
+describe.sequential("the quickstart", { timeout: ENGINE }, () => {
   let example: Example;
   beforeAll(async () => {
     example = await startExample({ example: "quickstart" });
-  });
-  afterAll(() => example?.[Symbol.asyncDispose]());
+  }, ENGINE);
+  afterAll(() => example?.[Symbol.asyncDispose](), ENGINE);
 
   it("previews what it will make, and the pool stays as it is", async () => {
     const preview = await example.stack.expect(["preview"]);

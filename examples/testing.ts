@@ -7,6 +7,9 @@ import type { GetLayerVersionsArgs } from "../sdk/args.ts";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../simulator/index.ts";
 import { type PoolState, poolDifferences, Stack, type StackOptions, stackFolder } from "./engine.ts";
 
+/** Most milliseconds that a test with some runs of the engine takes on a slow machine that has other work, too. */
+export const ENGINE = 300_000;
+
 export const run = promisify(execFile);
 
 export interface Example extends AsyncDisposable {
