@@ -2,7 +2,7 @@ import { on } from "node:events";
 import { watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { checkout, Program, type Run } from "./testing.ts";
 
 // A resource as small as can be, told by a definition as all others are; it writes down what it was called with.
@@ -85,6 +85,9 @@ const fast = { PULUMI_NODEJS_TRANSPILE_ONLY: "true" };
 
 const stub = () => ({ "provider.js": tinyProvider(), "index.js": tinySdk, "index.d.ts": tinyTypes });
 const tiny = (text: string) => `import * as pulumi from "@pulumi/pulumi";\nimport * as xenlayer from "pulumi-xenlayer";\n${text}\n`;
+
+// Several runs of the engine each, on whatever machine.
+vi.setConfig({ testTimeout: 300_000 });
 
 interface Call {
   method: string;

@@ -1,6 +1,6 @@
 // The package as users have it, from program to pool: the real engine, the simulator, nothing between them that is not the product.
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { makeGuestImage, type Simulator, startSimulator } from "../simulator/index.ts";
 import { Program } from "./testing.ts";
 
@@ -37,6 +37,9 @@ const plat = new xenlayer.PlatformLayer("plat", {
   platform: { hypervisor: "xenserver", provisioningService: "none", connectionBroker: "xendesktop" },
 });
 `;
+
+// Several runs of the engine each, on whatever machine.
+vi.setConfig({ testTimeout: 300_000 });
 
 const story = (version: string, mode: string) => `${layer}
 const version = new xenlayer.LayerVersion("plat", {
@@ -102,7 +105,7 @@ describe.each(["esm", "commonjs"] as const)("a type-checked %s program", (module
     const { message: __, ...after } = simulator.state();
     expect(after).toEqual(before);
     expect(simulator.sessions()).toBe(0);
-  }, 240_000);
+  });
 });
 
 const fast = { PULUMI_NODEJS_TRANSPILE_ONLY: "true" };
