@@ -1,7 +1,8 @@
 /** What other processes need of a simulator and XAPI has no call for: JSON below /simulator/ on the same port, without any login. */
 import { z } from "zod";
 import type { FaultRule } from "./faults.ts";
-import type { HttpReply, HttpRequest } from "./http.ts";
+import type { HttpRequest } from "./http.ts";
+import type { HttpReply } from "./httpReply.ts";
 import type { Simulator } from "./index.ts";
 
 const fault = z.strictObject({

@@ -1,6 +1,7 @@
 /** Failures on order: a rule says which message (or HTTP request) fails, how, after how many calls and how often. */
 import { XapiError } from "./errors.ts";
-import type { HttpReply, HttpRequest } from "./http.ts";
+import type { HttpRequest } from "./http.ts";
+import type { HttpReply } from "./httpReply.ts";
 
 export interface FaultRule {
   /** "VM.start", "PUT /import_raw_vdi", or a pattern over such names; every call when left out. */

@@ -1,7 +1,8 @@
 /** GET /vncsnapshot: a picture of a VM's console, as dom0's vncsnapshot makes it (xen-api ocaml/xapi/xapi_http.ml: a JPEG). No guest here has a display, so it is always a grey one. */
 import type { Context, HttpHandler } from "./context.ts";
 import { fail } from "./errors.ts";
-import type { HttpReply, HttpRequest } from "./http.ts";
+import type { HttpRequest } from "./http.ts";
+import type { HttpReply } from "./httpReply.ts";
 import type { Action } from "./server.ts";
 
 /** 16 x 16, baseline, one component: tables of one code each, four blocks whose coefficients are all zero. */

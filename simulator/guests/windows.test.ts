@@ -134,7 +134,6 @@ describe("packaging", () => {
 describe("finalize", () => {
   it("finds a quiet machine ready", async () => {
     const verdict = await finalize(windows());
-    expect(verdict.summary).toContain("ready");
     expect(verdict).toMatchObject({ state: "ready", boots: 1, attempts: 1, blockFinalize: 0 });
   });
 
