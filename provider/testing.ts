@@ -5,8 +5,11 @@ import { join } from "node:path";
 import { makeGuestImage } from "../simulator/guests/image.ts";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../simulator/index.ts";
 import { InitFailedError } from "./errors.ts";
-import type { FrontContext, Resource } from "./resource.ts";
+import type { Entry } from "./layer/entry.ts";
+import { LayerRecord } from "./layer/record.ts";
+import type { ConnectorCredentials, FrontContext, Resource } from "./resource.ts";
 import { resources } from "./resources/index.ts";
+import { connectFor } from "./session.ts";
 import { disconnectAll } from "./xapi/client.ts";
 
 type Json = Record<string, unknown>;
@@ -38,7 +41,21 @@ export interface Stage {
   connector(more?: Json): Json;
 }
 
+export interface OpenStage extends Stage {
+  close(): Promise<void>;
+}
+
 export async function withStage(body: (stage: Stage) => Promise<void>, options: SimulatorOptions = {}): Promise<void> {
+  const stage = await openStage(options);
+  try {
+    await body(stage);
+  } finally {
+    await stage.close();
+  }
+}
+
+/** For tests that share a pool; who opens it closes it. */
+export async function openStage(options: SimulatorOptions = {}): Promise<OpenStage> {
   const sim = await startSimulator({ seed: 1, ...options });
   const dir = mkdtempSync(join(tmpdir(), "xenlayer-test-"));
   const told: string[] = [];
@@ -46,6 +63,7 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
     report: (line) => told.push(line),
     warn: (line) => told.push(`warning: ${line}`),
     signal: new AbortController().signal,
+    program: {},
     config: {},
   };
   const resource = (type: string): Resource => {
@@ -54,19 +72,13 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
     return found;
   };
   const check: Stage["check"] = (type, news, old) => resource(type).check(front, old, news);
-  const create: Stage["create"] = async (type, news) => {
-    const { inputs, failures } = await check(type, news);
-    if (failures.length > 0)
-      throw new Error(`check of ${type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
-    try {
-      return { type, inputs, ...(await resource(type).create(front, inputs)) };
-    } catch (error) {
-      if (error instanceof InitFailedError) Object.assign(error, { made: { type, inputs, id: error.id, outputs: error.outputs } });
-      throw error;
-    }
+  const checked = async (type: string, news: Json, old?: Json): Promise<Json> => {
+    const { inputs, failures } = await check(type, news, old);
+    if (failures.length === 0) return inputs;
+    throw new Error(`check of ${type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
   };
   let images = 0;
-  const stage: Stage = {
+  return {
     sim,
     pool() {
       const { message: _, ...objects } = sim.state();
@@ -77,17 +89,28 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
     front,
     resource,
     check,
-    create,
+    async create(type, news) {
+      const inputs = await checked(type, news);
+      try {
+        return { type, inputs, ...(await resource(type).create(front, inputs)) };
+      } catch (error) {
+        if (error instanceof InitFailedError) Object.assign(error, { made: { type, inputs, id: error.id, outputs: error.outputs } });
+        throw error;
+      }
+    },
     async up(made, news) {
-      const { inputs, failures } = await check(made.type, news, made.inputs);
-      if (failures.length > 0)
-        throw new Error(`check of ${made.type}: ${failures.map(({ property, reason }) => `${property}: ${reason}`).join("; ")}`);
+      const inputs = await checked(made.type, news, made.inputs);
       const { changes, replaces = [] } = await resource(made.type).diff(front, made.id, made.outputs, inputs);
       if (replaces.length > 0) return { changes: true, replaces, made };
       if (changes !== true && JSON.stringify(sorted(inputs)) === JSON.stringify(sorted(made.inputs)))
         return { changes: false, replaces, made };
-      const { outputs } = await resource(made.type).update(front, made.id, made.outputs, inputs);
-      return { changes: true, replaces, made: { ...made, inputs, outputs } };
+      try {
+        const { outputs } = await resource(made.type).update(front, made.id, made.outputs, inputs);
+        return { changes: true, replaces, made: { ...made, inputs, outputs } };
+      } catch (error) {
+        if (error instanceof InitFailedError) Object.assign(error, { made: { ...made, inputs, outputs: error.outputs } });
+        throw error;
+      }
     },
     async refresh(made) {
       const seen = await resource(made.type).read(front, made.id, made.outputs);
@@ -108,14 +131,19 @@ export async function withStage(body: (stage: Stage) => Promise<void>, options: 
       ...(sim.ca === undefined ? {} : { tls: { caCertificate: sim.ca } }),
       ...more,
     }),
+    async close() {
+      await disconnectAll();
+      await sim.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
   };
-  try {
-    await body(stage);
-  } finally {
-    await disconnectAll();
-    await sim.close();
-    rmSync(dir, { recursive: true, force: true });
-  }
+}
+
+/** What an operation left half made, as the engine would keep it: from the error of `create` or `up`. */
+export function halfMade(error: unknown): Made {
+  const { made } = error as { made?: Made };
+  if (made === undefined) throw error;
+  return made;
 }
 
 const sorted = (value: unknown): unknown =>
@@ -128,3 +156,141 @@ const sorted = (value: unknown): unknown =>
             .map(([key, inner]) => [key, sorted(inner)]),
         )
       : value;
+
+/** A Windows whose installers are told apart by their name: what each does stands beside it. */
+export const windowsGuest = {
+  guest: "windows" as const,
+  bootstrap: "xenlayer" as const,
+  bootSeconds: 5,
+  shutdownSeconds: 2,
+  os: { name: "Windows 11 Enterprise", major: 10, minor: 0, build: 22631 },
+  kms: { channel: "VOLUME_KMSCLIENT", rearmCount: 5 },
+  ngen: { frameworks: ["Framework64/v4.0.30319"] },
+  programs: [
+    { match: "agent.exe", seconds: 20, files: { "Program Files/Agent/agent.txt": "1" } },
+    { match: "other.exe", seconds: 20, files: { "Program Files/Other/other.txt": "1" } },
+    { match: "restarts.exe", seconds: 20, exitCode: 3010, files: { "Program Files/Restarts/r.txt": "1" }, pending: ["reboot" as const] },
+    { match: "driver.exe", seconds: 20, pending: ["driver-reboot" as const] },
+    { match: "compiles.exe", seconds: 20, ngenSeconds: 60 },
+    { match: "installs.exe", seconds: 20, msiSeconds: 60 },
+    { match: "hopeless.exe", seconds: 20, pending: ["reboot" as const], pendingReboots: 99 },
+    { match: "needs.exe", seconds: 20, requiresFile: "C:/mended.txt", files: { "Program Files/Needs/n.txt": "1" } },
+    { match: "fails.exe", seconds: 5, exitCode: 1603, output: "out of luck" },
+    { match: "never.exe", never: true as const },
+  ],
+};
+
+export const step = (program: string, more: Json = {}): Json => ({
+  name: program.replace(/\.exe.*/, ""),
+  run: program,
+  shell: "cmd",
+  ...more,
+});
+
+/** An OS layer and what it needs, for tests of versions. */
+export class Story {
+  readonly stage: Stage;
+  readonly connector: Json;
+  readonly config: Made;
+  readonly os: Made;
+
+  private constructor(stage: Stage, connector: Json, config: Made, os: Made) {
+    this.stage = stage;
+    this.connector = connector;
+    this.config = config;
+    this.os = os;
+  }
+
+  static async begin(stage: Stage, guest: Parameters<Stage["image"]>[0] = windowsGuest): Promise<Story> {
+    const config = await stage.create("ConnectorConfig", stage.connector());
+    const connector = { ...stage.connector(), connectorId: config.outputs.connectorId };
+    const source = { file: await stage.image(guest) };
+    const os = await stage.create("OsLayer", { connector, name: "win11", version: "1.0", source, os: guest.guest });
+    return new Story(stage, connector, config, os);
+  }
+
+  layerInputs(name: string, more: Json = {}): Json {
+    const platform = { hypervisor: "xenserver", provisioningService: "none", connectionBroker: "none" };
+    return { connector: this.connector, name, osLayer: this.os.outputs.layerId, purpose: "publishing", platform, ...more };
+  }
+
+  async layer(name: string, more: Json = {}): Promise<StoryLayer> {
+    return new StoryLayer(this, await this.stage.create("PlatformLayer", this.layerInputs(name, more)));
+  }
+
+  async end(...layers: StoryLayer[]): Promise<void> {
+    for (const { made } of layers) await this.stage.destroy(made);
+    await this.stage.destroy(this.os);
+    await this.stage.destroy(this.config);
+  }
+}
+
+export interface Version {
+  disk: Made;
+  machine: Made;
+  seal: Made;
+}
+
+/** Inputs of the three resources of a version, beside those that link them. */
+export interface Wish {
+  disk?: Json;
+  machine?: Json;
+  seal?: Json;
+}
+
+export class StoryLayer {
+  readonly story: Story;
+  readonly made: Made;
+
+  constructor(story: Story, made: Made) {
+    this.story = story;
+    this.made = made;
+  }
+
+  get id(): string {
+    return this.made.id;
+  }
+
+  inputs(
+    version: string,
+    { disk = {}, machine = {}, seal = {} }: Wish = {},
+  ): { disk: Json; machine: (id: string) => Json; seal: (id: string) => Json } {
+    const { connector } = this.story;
+    return {
+      disk: { connector, layer: this.id, version, ...disk },
+      machine: (id) => ({ connector, disk: id, install: [step("agent.exe")], ...machine }),
+      seal: (id) => ({ connector, disk: id, machine: id, version, ...seal }),
+    };
+  }
+
+  disk = (version: string, wish?: Wish): Promise<Made> => this.story.stage.create("PackagingDisk", this.inputs(version, wish).disk);
+  machine = (disk: Made, wish?: Wish): Promise<Made> => this.story.stage.create("PackagingMachine", this.inputs("", wish).machine(disk.id));
+  seal = (disk: Made, version: string, wish?: Wish): Promise<Made> =>
+    this.story.stage.create("Finalize", this.inputs(version, wish).seal(disk.id));
+
+  /** All three, as one program has them. */
+  async version(version: string, wish?: Wish): Promise<Version> {
+    const disk = await this.disk(version, wish);
+    const machine = await this.machine(disk, wish);
+    return { disk, machine, seal: await this.seal(disk, version, wish) };
+  }
+
+  /** As the engine deletes them: what depends on another goes first. */
+  async drop({ disk, machine, seal }: Partial<Version>): Promise<void> {
+    for (const made of [seal, machine, disk]) if (made !== undefined) await this.story.stage.destroy(made);
+  }
+
+  /** The record as it is on the pool. */
+  async record(): Promise<LayerRecord> {
+    const xapi = await connectFor(this.story.stage.front, this.story.connector as unknown as ConnectorCredentials);
+    const record = await LayerRecord.open(xapi, this.id);
+    if (record === undefined) throw new Error(`layer ${this.id} is gone`);
+    return record;
+  }
+
+  async entry(version: string): Promise<Entry> {
+    const entry = (await this.record()).versions.get(version);
+    if (entry === undefined) throw new Error(`version ${version} is gone`);
+    return entry;
+  }
+}
