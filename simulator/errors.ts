@@ -28,6 +28,7 @@ export function typeFailure(text: string): never {
 }
 
 const STORAGE_ERRORS = {
+  SRNotEmpty: [39, "The SR is not empty"],
   SRNoSpace: [44, "There is insufficient space"],
   VDIUnavailable: [46, "The VDI is not available"],
   VDISize: [79, "VDI Invalid size"],

@@ -110,6 +110,12 @@ describe("SR", () => {
       const vdi = await vdiIntroduce(again);
       expect(await rpc("VDI.get_record", vdi)).toMatchObject({ uuid, name_label: "n", virtual_size: 16 * MiB });
       await rpc("VDI.forget", vdi);
+      const [pbd] = await rpc<string[]>("SR.get_PBDs", again);
+      await rpc("PBD.unplug", pbd);
+      await expect(rpc("SR.destroy", again)).rejects.toMatchObject({
+        params: ["", "The SR is not empty [opterr=VDIs still exist in SR]", ""],
+      });
+      await rpc("PBD.plug", pbd);
       await rpc("SR.scan", again);
       expect([...(await disksOf(rpc, again)).keys()]).toEqual([uuid]);
     }));

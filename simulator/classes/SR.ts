@@ -1,7 +1,7 @@
 /** SR: storage (xen-api ocaml/xapi/xapi_sr.ml). A new SR here is an empty VHD SR whatever its type; probing and replication are not written. */
 import type { Context, Messages } from "../context.ts";
 import { anyPlugged, DEFAULT_SR_SIZE, measureSr } from "../devices.ts";
-import { fail } from "../errors.ts";
+import { fail, storageError } from "../errors.ts";
 import type { Records } from "../records.ts";
 import { reconcile } from "../storageManager.ts";
 
@@ -67,9 +67,11 @@ export const SR = {
   },
 
   destroy: (ctx: Context, sr: string) => {
-    const { VDIs } = ctx.db.get("SR", sr);
+    const { uuid, VDIs } = ctx.db.get("SR", sr);
     if (anyPlugged(ctx.db, sr)) fail("SR_HAS_PBD", sr);
     if (VDIs.length > 0) fail("SR_NOT_EMPTY");
+    // Disks that only the storage knows (FileSR.py, delete).
+    if (ctx.storage.inSr(uuid).length > 0) throw storageError("SRNotEmpty", "VDIs still exist in SR");
     SR.forget(ctx, sr);
   },
 

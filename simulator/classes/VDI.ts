@@ -98,12 +98,12 @@ async function copyToSr(ctx: Context, vdi: string, sr: string): Promise<string> 
 
 /** The copying with both disks in dom0's hands; it is over when dom0 has let go of them (sm_fs_ops.ml, with_block_attached_device). */
 async function copyAttached(ctx: Context, from: string, to: string): Promise<void> {
-  const source = attachToDom0(ctx, from, "RO");
-  const target = attachToDom0(ctx, to, "RW");
+  const attached = [attachToDom0(ctx, from, "RO")];
   try {
+    attached.push(attachToDom0(ctx, to, "RW"));
     await copyData(ctx, from, to);
   } finally {
-    await Promise.all([source.detach(), target.detach()]);
+    await Promise.all(attached.map(({ detach }) => detach()));
     measureSr(ctx, ctx.db.get("VDI", to).SR);
   }
 }
