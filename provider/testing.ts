@@ -22,7 +22,7 @@ export interface Made {
 
 export interface Stage {
   sim: Simulator;
-  /** The pool's objects, without its messages: those are XAPI's own log of what VMs did, and stay. */
+  /** The pool's objects, without its messages (XAPI's own log of what VMs did) and the storage manager's notes on disks: those stay. */
   pool(): Json;
   dir: string;
   /** What was told: reports and warnings. */
@@ -81,8 +81,9 @@ export async function openStage(options: SimulatorOptions = {}): Promise<OpenSta
   return {
     sim,
     pool() {
-      const { message: _, ...objects } = sim.state();
-      return objects;
+      const { message: _, VDI = {}, ...objects } = sim.state();
+      const disks = Object.entries(VDI).map(([ref, { sm_config: _, ...vdi }]) => [ref, vdi]);
+      return { ...objects, VDI: Object.fromEntries(disks) };
     },
     dir,
     told,
@@ -156,6 +157,46 @@ const sorted = (value: unknown): unknown =>
             .map(([key, inner]) => [key, sorted(inner)]),
         )
       : value;
+
+/**
+ * Runs `work` in a process that is killed at a call: before it reaches the pool, or (`after`) when it is done and its answer not heard. From then on nothing of
+ * this process reaches the pool, and what it knew is forgotten. Answers whether it came to that call.
+ */
+export async function killedAt(
+  stage: Stage,
+  call: { message?: RegExp; skip?: number; after?: boolean },
+  work: () => Promise<unknown>,
+): Promise<boolean> {
+  const { message = new RegExp(""), skip = 0, after = false } = call;
+  let seen = 0;
+  let dead = false;
+  const killing = Object.assign(new RegExp(""), {
+    test: (name: string) => {
+      if (dead || name.startsWith("event.") || name.startsWith("session.") || !message.test(name) || seen++ < skip) return false;
+      dead = true;
+      // A call that is done is done, whatever becomes of who asked for it.
+      setImmediate(() => death.abort(new Error("this process was killed")));
+      return true;
+    },
+  });
+  // Nothing of a dead process waits.
+  const { signal } = stage.front;
+  const death = new AbortController();
+  stage.front.signal = death.signal;
+  const gone = { code: "INTERNAL_ERROR", params: ["this process was killed"] };
+  stage.sim.fault({ ...gone, message: killing, when: after ? "after" : "before" });
+  stage.sim.fault({ ...gone, message: Object.assign(new RegExp(""), { test: () => dead }), times: Number.POSITIVE_INFINITY });
+  await work().then(
+    () => undefined,
+    (error: unknown) => {
+      if (!dead) throw error;
+    },
+  );
+  stage.sim.clearFaults();
+  stage.front.signal = signal;
+  await disconnectAll();
+  return dead;
+}
 
 /** A Windows whose installers are told apart by their name: what each does stands beside it. */
 export const windowsGuest = {
