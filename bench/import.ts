@@ -12,7 +12,7 @@ const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 /** Data lies in runs, spread evenly over the disk. */
 const RUN = 16 * MiB;
-const ROUNDS = { sparse: 3, warm: 3, dense: 9 };
+const ROUNDS = { sparse: 3, warm: 3, dense: 15 };
 const SPARSE = [
   [10, 0.25],
   [10, 1],
