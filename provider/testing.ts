@@ -167,10 +167,10 @@ export async function killedAt(
   call: { message?: RegExp; skip?: number; after?: boolean },
   work: () => Promise<unknown>,
 ): Promise<boolean> {
-  const { message = new RegExp(""), skip = 0, after = false } = call;
+  const { message = /(?:)/, skip = 0, after = false } = call;
   let seen = 0;
   let dead = false;
-  const killing = Object.assign(new RegExp(""), {
+  const killing = Object.assign(/(?:)/, {
     test: (name: string) => {
       if (dead || name.startsWith("event.") || name.startsWith("session.") || !message.test(name) || seen++ < skip) return false;
       dead = true;
@@ -185,7 +185,7 @@ export async function killedAt(
   stage.front.signal = death.signal;
   const gone = { code: "INTERNAL_ERROR", params: ["this process was killed"] };
   stage.sim.fault({ ...gone, message: killing, when: after ? "after" : "before" });
-  stage.sim.fault({ ...gone, message: Object.assign(new RegExp(""), { test: () => dead }), times: Number.POSITIVE_INFINITY });
+  stage.sim.fault({ ...gone, message: Object.assign(/(?:)/, { test: () => dead }), times: Number.POSITIVE_INFINITY });
   await work().then(
     () => undefined,
     (error: unknown) => {
