@@ -81,9 +81,17 @@ export async function openStage(options: SimulatorOptions = {}): Promise<OpenSta
   return {
     sim,
     pool() {
-      const { message: _, VDI = {}, ...objects } = sim.state();
-      const disks = Object.entries(VDI).map(([ref, { sm_config: _, ...vdi }]) => [ref, vdi]);
-      return { ...objects, VDI: Object.fromEntries(disks) };
+      // dom0 holds a disk for a moment after a transfer (sm_fs_ops.ml): its VBD, and what follows from it, come and go by themselves.
+      const { message: _, VBD = {}, VDI = {}, VM = {}, ...objects } = sim.state();
+      const held = new Set(Object.keys(VBD).filter((ref) => String(VBD[ref]?.device).startsWith("sm/backend")));
+      const free = (refs: unknown) => (refs as string[]).filter((ref) => !held.has(ref));
+      const settled = Object.entries(VBD).filter(([ref]) => !held.has(ref));
+      const disks = Object.entries(VDI).map(([ref, { sm_config: _, allowed_operations: __, current_operations: ___, VBDs, ...vdi }]) => [
+        ref,
+        { ...vdi, VBDs: free(VBDs) },
+      ]);
+      const machines = Object.entries(VM).map(([ref, vm]) => [ref, { ...vm, VBDs: free(vm.VBDs) }]);
+      return { ...objects, VBD: Object.fromEntries(settled), VDI: Object.fromEntries(disks), VM: Object.fromEntries(machines) };
     },
     dir,
     told,
