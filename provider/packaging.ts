@@ -56,18 +56,12 @@ export async function packaged(ctx: Context, opened: OpenedVersion, wanted: Inpu
   const parts = (await partsOf(wanted)) ?? {};
   const holder = randomId();
   const holding = (entry: Entry): Entry => ({ ...entry, holders: { ...entry.holders, machine: holder } });
-  if (opened.entry.state === "Deployable") {
-    const refusal = sealedRefusal(record, name, opened.entry, sealedChanges(opened.entry, parts, wanted.mode));
-    if (refusal !== undefined) throw new InputError([{ property: "install", reason: refusal }]);
-    await record.put(name, holding(opened.entry));
-    return told(opened, opened.entry, holder);
-  }
   const made: Made = { vm: undefined, consoleUrl: "" };
-  const first = (before: Entry | undefined): Entry => {
+  const first = (before: Entry | undefined): Entry | undefined => {
     if (before === undefined) throw new ConflictError(`version ${name} has been removed meanwhile`, { hint: "run `pulumi up` again" });
-    return prepared(before, record, name, parts, wanted);
+    return before.state === "Deployable" ? undefined : prepared(before, record, name, parts, wanted);
   };
-  return await withLease<Outputs>(ctx, record, name, first, async (held) => {
+  const outputs = await withLease<Outputs>(ctx, record, name, first, async (held) => {
     const work: Context = { ...ctx, signal: held.signal };
     const vdi = await diskFor(work, opened, wanted, held);
     try {
@@ -86,6 +80,13 @@ export async function packaged(ctx: Context, opened: OpenedVersion, wanted: Inpu
       throw new InitFailedError(wanted.disk, told(opened, held.entry, held.entry.holders.machine ?? holder, made), error);
     }
   });
+  if (outputs !== undefined) return outputs;
+  // Sealed, now or by the run that was waited for.
+  const entry = record.versions.get(name) ?? opened.entry;
+  const refusal = sealedRefusal(record, name, entry, sealedChanges(entry, parts, wanted.mode));
+  if (refusal !== undefined) throw new InputError([{ property: "install", reason: refusal }]);
+  await record.put(name, holding(entry));
+  return told(opened, entry, holder);
 }
 
 const osOf = (entry: Entry) => entry.base?.os ?? "windows";

@@ -40,16 +40,15 @@ export async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs
   if (wanted.version !== name) throw new InputError([{ property: "version", reason: `the disk is of version "${name}"` }]);
   const holder = randomId();
   const holding = (current: Entry): Entry => ({ ...current, holders: { ...current.holders, finalize: holder } });
-  if (entry.state === "Deployable") return await taken(ctx, opened, wanted, holding, holder);
-  if (entry.machine?.packaged !== true)
+  const used: { vm?: Rec<"VM"> } = {};
+  const begun = (before: Entry | undefined): Entry | undefined => {
+    if (before === undefined) throw new ConflictError(`version ${name} has been removed meanwhile`, { hint: "run `pulumi up` again" });
+    if (before.state === "Deployable") return undefined;
+    if (before.machine?.packaged === true) return { ...before, state: "Finalizing" };
     throw new ConflictError(`version ${name} can't be finalized: its install steps are not done`, {
       hint: "run `pulumi up` again, so that the packaging machine finishes them",
     });
-  const begun = (before: Entry | undefined): Entry => {
-    if (before === undefined) throw new ConflictError(`version ${name} has been removed meanwhile`, { hint: "run `pulumi up` again" });
-    return { ...before, state: "Finalizing" };
   };
-  const used: { vm?: Rec<"VM"> } = {};
   const done = await withLease<Entry>(ctx, record, name, begun, async (held) => {
     try {
       const made = holding(await proven({ ...ctx, signal: held.signal }, opened, wanted, held, used));
@@ -60,6 +59,8 @@ export async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs
       throw error;
     }
   });
+  // Sealed, now or by the run that was waited for.
+  if (done === undefined) return await taken(ctx, { ...opened, entry: record.versions.get(name) ?? entry }, wanted, holding, holder);
   await settled(ctx, opened, done, wanted, used.vm);
   return told(opened, done, holder);
 }

@@ -148,6 +148,21 @@ export async function openStage(options: SimulatorOptions = {}): Promise<OpenSta
   };
 }
 
+/** What differs between two looks at a pool, a line each. */
+export function changes(before: Json, after: Json): string[] {
+  type Objects = Record<string, Record<string, { name_label?: string } & Json>>;
+  const [old, now] = [before as Objects, after as Objects];
+  return Object.keys(now).flatMap((cls) =>
+    [...new Set([...Object.keys(old[cls] ?? {}), ...Object.keys(now[cls] ?? {})])].flatMap((ref) => {
+      const [was, is] = [old[cls]?.[ref], now[cls]?.[ref]];
+      const name = `${cls} "${is?.name_label ?? was?.name_label ?? ref}"`;
+      if (was === undefined || is === undefined) return [`${name} is ${was === undefined ? "new" : "gone"}`];
+      const fields = Object.keys(is).filter((field) => JSON.stringify(sorted(was[field])) !== JSON.stringify(sorted(is[field])));
+      return fields.map((field) => `${name}: ${field} is ${JSON.stringify(is[field])}`);
+    }),
+  );
+}
+
 /** What an operation left half made, as the engine would keep it: from the error of `create` or `up`. */
 export function halfMade(error: unknown): Made {
   const { made } = error as { made?: Made };

@@ -244,8 +244,13 @@ async function removeParts(
     payload: entry.sealed?.evidence ?? entry.machine?.payload,
   };
   const build = { connector: record.meta.connectorId, version: entry.id, build: entry.build };
-  const moved = roles.includes("disk") ? await movedDisk(xapi, record, entry, vdis) : undefined;
-  for (const vdi of moved === undefined ? vdis : [...vdis, moved]) {
+  const all = [...vdis];
+  for (const uuid of roles.flatMap((role) => recorded[role] ?? [])) {
+    const elsewhere = vdis.some((vdi) => vdi.uuid === uuid) ? undefined : await xapi.get("VDI", uuid);
+    if (elsewhere !== undefined) all.push(elsewhere);
+  }
+  const moved = roles.includes("disk") ? await movedDisk(xapi, record, entry, all) : undefined;
+  for (const vdi of moved === undefined ? all : [...all, moved]) {
     const goes = roles.some((role) => {
       // By uuid also where a disk has lost its marks. Marks without a uuid of their own may be a copy's: they count while nothing else is recorded.
       if (recorded[role] === vdi.uuid || vdi === moved) return true;

@@ -26,17 +26,20 @@ export interface Held {
   update(change: (entry: Entry) => Entry): Promise<void>;
 }
 
-/** Takes the lease of `name`, works, and gives it back with the last write (`finish`), or as it is when the work fails. */
+/**
+ * Takes the lease of `name`, works, and gives it back with the last write (`finish`), or as it is when the work fails. Whoever waited for another run may find
+ * its work done: where `first` says so (undefined), nothing is written and the answer is undefined.
+ */
 export async function withLease<T>(
   ctx: Context,
   record: LayerRecord,
   name: string,
-  first: (entry: Entry | undefined) => Entry,
+  first: (entry: Entry | undefined) => Entry | undefined,
   work: (held: Held) => Promise<{ result: T; finish?: (entry: Entry) => Entry }>,
-): Promise<T> {
-  await freeToTake(ctx, record, name);
-  let entry: Entry = { ...first(record.versions.get(name)), lease: newLease() };
-  await record.put(name, entry);
+): Promise<T | undefined> {
+  const taken = await take(ctx, record, name, first);
+  if (taken === undefined) return undefined;
+  let entry = taken;
   let confirmedAt = performance.now();
   const lost = new AbortController();
   const signal = AbortSignal.any([ctx.signal, lost.signal]);
@@ -85,6 +88,28 @@ export async function withLease<T>(
   } catch (error) {
     await end((current) => current).catch(() => {});
     throw lost.signal.aborted ? lost.signal.reason : error;
+  }
+}
+
+/** The entry with our lease in it. Of two runs that find a version free at the same time, one is told that it came second, and waits. */
+async function take(
+  ctx: Context,
+  record: LayerRecord,
+  name: string,
+  first: (entry: Entry | undefined) => Entry | undefined,
+): Promise<Entry | undefined> {
+  for (;;) {
+    await freeToTake(ctx, record, name);
+    const wanted = first(record.versions.get(name));
+    if (wanted === undefined) return undefined;
+    const entry: Entry = { ...wanted, lease: newLease() };
+    try {
+      await record.put(name, entry);
+      return entry;
+    } catch (error) {
+      if (!(error instanceof ConflictError) || ctx.signal.aborted) throw error;
+      await record.refresh();
+    }
   }
 }
 

@@ -5,8 +5,8 @@ import { connectorInput, currentOf, reachable, resolve, storageOf, templateOf } 
 import { ConflictError, explain, InputError } from "../errors.ts";
 import { hardwareOf } from "../hardware.ts";
 import { type ImageInfo, inspectImage, uploadBody } from "../image.ts";
-import { diskDescription, diskMarks, GiB, removeBuild } from "../layer/build.ts";
-import { type Content, differences, type Entry, type Meta } from "../layer/entry.ts";
+import { diskDescription, diskMarks, GiB, removeStale } from "../layer/build.ts";
+import { anew, type Content, differences, type Entry, type Meta } from "../layer/entry.ts";
 import { createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
 import { abandon, withLease } from "../layer/lease.ts";
 import { marksFor } from "../layer/marks.ts";
@@ -242,25 +242,31 @@ async function ensureVersion(ctx: Context, record: LayerRecord, wanted: Inputs):
     return whole;
   }
   const sr = await storageOf(xapi, wanted.connector);
-  const begun = (before: Entry | undefined): Entry => ({
-    format: 1,
-    id: before?.id ?? randomId(),
-    build: before?.build ?? randomId(),
-    state: "Editing",
-    sr: sr.$ref,
-    content,
-    holders: {},
-    createdAt: before?.createdAt ?? new Date().toISOString(),
-  });
-  return await withLease<Entry>(ctx, record, version, begun, async (held) => {
+  const begun = (before: Entry | undefined): Entry | undefined => {
+    // Sealed by the run that was waited for.
+    if (before?.state === "Deployable" && (existing?.state !== "Deployable" || before.build !== existing.build)) return undefined;
+    return {
+      format: 1,
+      id: before?.id ?? randomId(),
+      build: randomId(),
+      state: "Editing",
+      sr: sr.$ref,
+      content,
+      holders: {},
+      createdAt: before?.createdAt ?? new Date().toISOString(),
+      ...(before === undefined ? {} : { stale: anew(before, { build: "" }).stale }),
+    };
+  };
+  const made = await withLease<Entry>(ctx, record, version, begun, async (held) => {
     const work = { ...ctx, signal: held.signal };
     // A disk that a killed run left may hold half of the image: it is made anew, not continued.
-    await removeBuild(work, xapi, record, held.entry);
+    await removeStale(work, xapi, record, held.entry);
     try {
       const { vdi, hardware } = await imported(work, record, wanted, held.entry, sr, image?.info);
       const at = new Date().toISOString();
+      const { stale: _, ...rest } = held.entry;
       const sealed: Entry = {
-        ...held.entry,
+        ...(rest as Entry),
         state: "Deployable",
         vdi: vdi.uuid,
         depth: 0,
@@ -272,6 +278,7 @@ async function ensureVersion(ctx: Context, record: LayerRecord, wanted: Inputs):
       throw await takenBack(error, (signal) => abandon({ ...ctx, signal }, record, version, held));
     }
   });
+  return made ?? (await ensureVersion(ctx, record, wanted));
 }
 
 async function imported(

@@ -304,13 +304,18 @@ async function build(
   const content: Content = { format: 1, ...contentOf(wanted) };
   const fileName = fileNameOf(record, wanted);
   const lost = existing !== undefined && !(await diskIsThere({ xapi, record, entry: existing }));
-  const first = (before: Entry | undefined): Entry => {
+  let fresh = false;
+  const first = (before: Entry | undefined): Entry | undefined => {
+    fresh = before === undefined;
     const made = { base, content, fileName, sr: sr.$ref, srType: { sr: sr.$ref, type: sr.type } };
     if (before === undefined)
       return { format: 1, id: randomId(), build: randomId(), state: "Editing", holders: {}, createdAt: new Date().toISOString(), ...made };
+    const gone = lost && before.build === existing.build;
+    // Sealed by the run that was waited for.
+    if (before.state === "Deployable" && !gone) return undefined;
     if (before.state === "Deployable") return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
     const elsewhere = before.sr !== undefined && before.sr !== sr.$ref;
-    if (lost || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
+    if (gone || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
       return anew(before, { build: randomId(), ...made });
     return { ...before, ...made, content: { ...before.content, ...content } };
   };
@@ -334,11 +339,16 @@ async function build(
       return { result: made, finish: () => made };
     } catch (error) {
       // Nothing is left of what this run began; a version that was there before stays open.
-      if (existing !== undefined) throw error;
+      if (!fresh) throw error;
       throw await takenBack(error, (signal) => abandon({ ...ctx, signal }, record, version, held));
     }
   });
-  if (existing === undefined) await record.noteComment("version added", version, wanted.comment);
+  if (entry === undefined) {
+    const sealed = record.versions.get(version);
+    if (sealed === undefined) throw new ConflictError(`version ${version} has been removed meanwhile`, { hint: "run `pulumi up` again" });
+    return { id: versionId(record.layerId, sealed.id), outputs: await take(ctx, record, wanted, sealed) };
+  }
+  if (fresh) await record.noteComment("version added", version, wanted.comment);
   return { id: versionId(record.layerId, entry.id), outputs: told(record, version, entry, holder, sr.name_label) };
 }
 

@@ -1,0 +1,400 @@
+// What the record of a layer survives: lost marks, migrations, other people's copies, other runs, and an SR that can't be asked.
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { getLayer, getLayerVersions } from "./functions.ts";
+import { readDocument } from "./layer/document.ts";
+import type { Entry } from "./layer/entry.ts";
+import type { ConnectorCredentials } from "./resource.ts";
+import { connectFor } from "./session.ts";
+import { changes, killedAt, type Made, type OpenStage, openStage, type Stage, Story, type StoryLayer, step, withStage } from "./testing.ts";
+import type { Xapi } from "./xapi/client.ts";
+import { NULL_REF, type Rec } from "./xapi/records.ts";
+
+const quick = { machine: { install: [] } };
+
+let stage: OpenStage;
+let story: Story;
+let xapi: Xapi;
+beforeAll(async () => {
+  stage = await openStage();
+  story = await Story.begin(stage);
+  xapi = await reach(stage, story);
+});
+afterAll(() => stage?.close());
+
+const reach = (on: Stage, { connector }: Story): Promise<Xapi> => connectFor(on.front, connector as unknown as ConnectorCredentials);
+
+/** A layer of its own for one test; afterwards nothing of it may be left. */
+async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
+  const before = stage.pool();
+  const layer = await story.layer(name);
+  await body(layer);
+  await stage.destroy(layer.made);
+  expect(changes(before, stage.pool())).toEqual([]);
+}
+
+const told = async (work: () => Promise<unknown>): Promise<string> => {
+  const from = stage.told.length;
+  await work();
+  return stage.told.slice(from).join("\n");
+};
+const vdiOf = async (uuid: unknown): Promise<Rec<"VDI">> => {
+  const vdi = await xapi.get("VDI", String(uuid));
+  if (vdi === undefined) throw new Error(`disk ${uuid} is gone`);
+  return vdi;
+};
+
+it("marks and record are rebuilt from the durable copy when an SR has lost them", async () => {
+  await withStage(async (own) => {
+    const before = own.pool();
+    const begun = await Story.begin(own);
+    const layer = await begun.layer("plat");
+    const version = await layer.version("1", { seal: { comment: "first" } });
+    const pool = await reach(own, begun);
+    // SR.forget and SR.introduce: same disks, same names, nothing in other_config.
+    for (const vdi of await pool.all("VDI"))
+      if (Object.keys(vdi.other_config).length > 0) await pool.call("VDI.set_other_config", vdi.$ref, {});
+    for (const made of [begun.os, layer.made, ...Object.values(version)])
+      expect(await own.up(made, made.inputs)).toMatchObject({ changes: false, replaces: [] });
+    expect(own.told.filter((line) => /its marks were gone and have been rebuilt/.test(line))).toHaveLength(2);
+    expect((await layer.record()).audit).toMatchObject([{ event: "version sealed", version: "1", comment: "first" }]);
+
+    // A lost state on top of it: the layer is found by its name.
+    for (const vdi of await pool.all("VDI"))
+      if (Object.keys(vdi.other_config).length > 0) await pool.call("VDI.set_other_config", vdi.$ref, {});
+    expect((await own.create("PlatformLayer", layer.made.inputs)).id).toBe(layer.id);
+    Object.assign(layer.made, await own.create("PlatformLayer", layer.made.inputs));
+    await layer.drop(version);
+    await begun.end(layer);
+    expect(changes(before, own.pool())).toEqual([]);
+  });
+});
+
+it("a version that a storage migration has moved is found, mended and removed", async () => {
+  await withStage(
+    async (own) => {
+      const before = own.pool();
+      const begun = await Story.begin(own);
+      const layer = await begun.layer("plat");
+      const version = await layer.version("1", quick);
+      const pool = await reach(own, begun);
+      const [second] = await pool.find("SR", { name_label: "Second shared NFS" });
+      // As VDI.pool_migrate: a new uuid, names kept, other_config dropped.
+      const move = async (uuid: unknown): Promise<Rec<"VDI">> => {
+        const vdi = await pool.get("VDI", String(uuid));
+        const ref = await pool.task<string>("VDI.copy", [vdi?.$ref, second?.$ref, NULL_REF, NULL_REF]);
+        await pool.call("VDI.set_other_config", ref, {});
+        await pool.destroy("VDI", vdi?.$ref ?? "");
+        return (await pool.record("VDI", ref)) as Rec<"VDI">;
+      };
+      const moved = await move(version.disk.outputs.vdiUuid);
+      const record = await move(layer.id);
+      expect((await layer.record()).vdi.uuid).toBe(record.uuid);
+      const disk = await own.up(version.disk, version.disk.inputs);
+      expect(disk.replaces).toEqual([]);
+      const seal = await own.up(version.seal, version.seal.inputs);
+      expect(seal.made.outputs).toMatchObject({ vdiUuid: moved.uuid, versionId: version.seal.outputs.versionId });
+      const machine = await own.up(version.machine, version.machine.inputs);
+      expect((await pool.get("VDI", moved.uuid))?.other_config).toMatchObject({ "xenlayer:uuid": moved.uuid });
+      await layer.drop({ disk: disk.made, machine: machine.made, seal: seal.made });
+      await begun.end(layer);
+      expect(changes(before, own.pool())).toEqual([]);
+    },
+    { pool: "ha" },
+  );
+});
+
+it("clones, copies and snapshots of our disks that somebody made are never deleted, nor taken for ours", async () => {
+  await withStage(async (own) => {
+    const begun = await Story.begin(own);
+    const pool = await reach(own, begun);
+    const layer = await begun.layer("plat");
+    const theirs: string[] = [];
+    /** A backup of every disk, in each way that XAPI has. */
+    const backup = async () => {
+      for (const vdi of (await pool.all("VDI")).filter(({ uuid }) => !theirs.includes(uuid))) {
+        if (vdi.read_only) continue;
+        const made = [
+          await pool.call<string>("VDI.clone", vdi.$ref),
+          await pool.call<string>("VDI.snapshot", vdi.$ref),
+          await pool.task<string>("VDI.copy", [vdi.$ref, vdi.SR, NULL_REF, NULL_REF]),
+        ];
+        for (const ref of made) theirs.push((await pool.record("VDI", ref))?.uuid ?? "");
+      }
+    };
+    const disk = await layer.disk("1", { disk: { triggers: { a: "1" } } });
+    // Halted after a failed step, with its payload disk.
+    await own.create("PackagingMachine", layer.inputs("1", { machine: { install: [step("fails.exe")] } }).machine(disk.id)).catch(() => {});
+    await backup();
+    const anew = await own.up(disk, layer.inputs("1", { disk: { triggers: { a: "2" } } }).disk);
+    const machine = await layer.machine(anew.made);
+    await backup();
+    const seal = await layer.seal(anew.made, "1");
+    await backup();
+    // Found by name, the layer is the record and not a copy of it.
+    expect((await own.create("PlatformLayer", layer.made.inputs)).id).toBe(layer.id);
+    Object.assign(layer.made, await own.create("PlatformLayer", layer.made.inputs));
+    await layer.drop({ disk: anew.made, machine, seal });
+    await own.destroy(layer.made);
+    expect((await own.check("PlatformLayer", layer.made.inputs)).failures).toEqual([]);
+    // A new layer of that name is new, whatever copies of the old one there are.
+    const second = await begun.layer("plat");
+    expect(second.id).not.toBe(layer.id);
+    await begun.end(second);
+    const left = (await pool.all("VDI")).filter(({ read_only }) => !read_only).map(({ uuid }) => uuid);
+    expect(left.sort()).toEqual(theirs.sort());
+  });
+});
+
+it("an unfinished clone of a killed run is removed, a snapshot that somebody made at that moment is not", () =>
+  withLayer("in flight", async (layer) => {
+    // The clone is there, without a mark of its own.
+    expect(await killedAt(stage, { message: /VDI\.clone/, after: true }, () => layer.disk("1"))).toBe(true);
+    const os = await vdiOf(story.os.outputs.vdiUuid);
+    const inFlight = Object.keys(os.other_config).filter((key) => key.startsWith("xenlayer:copying:"));
+    expect(inFlight).toHaveLength(1);
+    const backup = await xapi.call<string>("VDI.snapshot", os.$ref);
+    const count = () => stage.sim.db.all("VDI").length;
+    const before = count();
+    const disk = await layer.disk("1");
+    expect(count()).toBe(before);
+    expect(Object.keys((await vdiOf(os.uuid)).other_config)).not.toContain(inFlight[0]);
+    expect(await xapi.record("VDI", backup)).toBeDefined();
+    await layer.drop({ disk });
+    await xapi.destroy("VDI", backup);
+  }));
+
+it("read says gone only where the storage could be asked, and diff replaces only then", async () => {
+  await withStage(async (own) => {
+    const begun = await Story.begin(own);
+    const layer = await begun.layer("plat");
+    const version = await layer.version("1", quick);
+    const pool = await reach(own, begun);
+    const sr = await pool.find("SR", { name_label: "Local storage" });
+    const [pbd] = await pool.find("PBD", { SR: sr[0]?.$ref ?? "" });
+    const all: Made[] = [version.seal, version.machine, version.disk, layer.made, begun.os];
+    // Detached, its disks still in the database: everything is answered as before.
+    await pool.call("PBD.unplug", pbd?.$ref);
+    for (const made of all) expect((await own.refresh(made))?.outputs).toEqual(made.outputs);
+    // Forgotten by XAPI as well: nothing is found, and nobody can tell.
+    for (const vdi of await pool.find("VDI", { SR: sr[0]?.$ref ?? "" })) await pool.call("VDI.forget", vdi.$ref);
+    for (const made of all) {
+      await expect(own.refresh(made)).rejects.toThrow('storage repository "Local storage" is attached to no host');
+      const diff = own.resource(made.type).diff(own.front, made.id, made.outputs, made.inputs);
+      if (made.type !== "PackagingMachine" && made.type !== "Finalize") await expect(diff).rejects.toThrow("is attached to no host");
+    }
+    await pool.call("PBD.plug", pbd?.$ref);
+    for (const made of all) expect(await own.refresh(made)).toBeUndefined();
+    expect((await own.up(begun.os, begun.os.inputs)).replaces).toEqual(["name"]);
+    // What is gone needs no delete.
+    await layer.drop(version);
+    await begun.end(layer);
+  });
+});
+
+it("a record that can't be read is named and left alone, whatever is asked", () =>
+  withLayer("unreadable", async (layer) => {
+    const version = await layer.version("1", quick);
+    const vdi = await vdiOf(layer.id);
+    const key = Object.keys(vdi.other_config).find((name) => name.startsWith("xenlayer:version:1:")) ?? "";
+    const good = vdi.other_config[key] ?? "";
+    for (const text of ["{", JSON.stringify({ ...JSON.parse(good), format: 2 })]) {
+      await xapi.call("VDI.set_other_config", vdi.$ref, { ...vdi.other_config, [key]: text });
+      const before = stage.pool();
+      const message = `layer record ${vdi.uuid} ("unreadable (layer record)"): key ${key} can't be read`;
+      for (const made of [...Object.values(version), layer.made]) {
+        await expect(stage.refresh(made)).rejects.toThrow(message);
+        await expect(stage.destroy(made)).rejects.toThrow(message);
+      }
+      expect((await stage.check("PackagingDisk", version.disk.inputs)).failures[0]?.reason).toContain(
+        "it may come from a newer release of xenlayer",
+      );
+      expect(changes(before, stage.pool())).toEqual([]);
+    }
+    await xapi.call("VDI.set_other_config", vdi.$ref, vdi.other_config);
+    await layer.drop(version);
+  }));
+
+it("keys of a later release in a record are kept", () =>
+  withLayer("later", async (layer) => {
+    const version = await layer.version("1", quick);
+    const record = await layer.record();
+    await record.put("1", { ...(record.versions.get("1") as Entry), invented: { later: true } } as Entry);
+    await record.putMeta({ ...record.meta, alsoInvented: 1 });
+    await layer.drop(version);
+    expect(await layer.entry("1")).toMatchObject({ released: expect.any(String), invented: { later: true } });
+    expect((await stage.up(layer.made, { ...layer.made.inputs, description: "x" })).changes).toBe(true);
+    expect((await layer.record()).meta).toMatchObject({ alsoInvented: 1, description: "x" });
+    Object.assign(layer.made, await stage.create("PlatformLayer", layer.made.inputs));
+  }));
+
+it("a sealed disk that somebody has changed is said to be broken, and not sealed or taken again", () =>
+  withLayer("drift", async (layer) => {
+    const version = await layer.version("1", quick);
+    const vdi = await vdiOf(version.disk.outputs.vdiUuid);
+    await xapi.task("VDI.resize", [vdi.$ref, vdi.virtual_size + 2 ** 22]);
+    const diff = await stage.resource("Finalize").diff(stage.front, version.seal.id, version.seal.outputs, version.seal.inputs);
+    expect(diff).toEqual({ changes: true });
+    await expect(stage.up(version.seal, version.seal.inputs)).rejects.toThrow(
+      /version 1 of layer "drift" is not what was sealed any more: its disk .* has/,
+    );
+    expect(await told(() => stage.refresh(version.seal))).toMatch(/warning: version 1 of layer "drift" is not what was sealed any more/);
+    const { versions } = await getLayerVersions(stage.front, { connector: story.connector, layer: layer.id });
+    expect(versions).toMatchObject([{ version: "1", state: "Broken" }]);
+    // The way out: a new version.
+    const next = await layer.version("2", quick);
+    await layer.drop(version);
+    await layer.drop(next);
+  }));
+
+it("a VM that writes to a sealed disk is told by refresh", () =>
+  withLayer("written", async (layer) => {
+    const version = await layer.version("1", quick);
+    const vdi = await vdiOf(version.disk.outputs.vdiUuid);
+    const [template] = await xapi.find("VM", { name_label: "xenlayer-packaging" });
+    const vm = await xapi.call<string>("VM.clone", template?.$ref, "careless");
+    await xapi.call("VM.set_is_a_template", vm, false);
+    const drive = { VM: vm, VDI: vdi.$ref, userdevice: "0", bootable: true, mode: "RW", type: "Disk", unpluggable: false, empty: false };
+    await xapi.call("VBD.create", { ...drive, other_config: {}, qos_algorithm_type: "", qos_algorithm_params: {} });
+    expect(await told(() => stage.refresh(version.seal))).toBe("");
+    await xapi.task("VM.start", [vm, false, false]);
+    expect(await told(() => stage.refresh(version.seal))).toContain('is being written to by VM "careless"');
+    await xapi.task("VM.hard_shutdown", [vm]);
+    await xapi.destroy("VM", vm);
+    await layer.drop(version);
+  }));
+
+it("a layer is renamed in place with its disks, and a taken name is refused in check", () =>
+  withLayer("old name", async (layer) => {
+    const version = await layer.version("1", quick);
+    const other = await story.layer("taken name");
+    const inputs = story.layerInputs("taken name");
+    expect((await stage.check("PlatformLayer", inputs, layer.made.inputs)).failures).toEqual([
+      { property: "name", reason: 'a layer "taken name" exists: choose another name' },
+    ]);
+    await expect(stage.resource("PlatformLayer").update(stage.front, layer.id, layer.made.outputs, inputs)).rejects.toThrow("taken name");
+    expect((await stage.check("PlatformLayer", story.layerInputs("win11"))).failures).toMatchObject([{ property: "name" }]);
+    expect((await stage.check("OsLayer", { ...story.os.inputs, name: "taken name" })).failures).toMatchObject([{ property: "name" }]);
+    await stage.destroy(other.made);
+
+    const renamed = await stage.up(layer.made, story.layerInputs("new/name"));
+    expect(renamed).toMatchObject({ changes: true, replaces: [] });
+    expect((await vdiOf(layer.id)).name_label).toBe("new/name (layer record)");
+    expect((await vdiOf(version.disk.outputs.vdiUuid)).name_description).toMatch(/^xenlayer new\/name\/1 /);
+    for (const made of Object.values(version)) expect(await stage.up(made, made.inputs)).toMatchObject({ changes: false });
+    // A slash in the name of the layer is no end of it.
+    const next = await layer.disk("2", { disk: { baseVersion: "1" } });
+    expect(next.outputs.basedOn).toBe("new/name/1");
+    expect((await stage.check("PackagingDisk", next.inputs, next.inputs)).inputs.base).toBe("new/name/1");
+    await layer.drop({ disk: next });
+    await layer.drop(version);
+    Object.assign(layer.made, renamed.made);
+  }));
+
+it("a rename that was killed in the middle is finished by the next", () =>
+  withLayer("from", async (layer) => {
+    const inputs = story.layerInputs("to");
+    expect(await killedAt(stage, { message: /VDI\.set_name_label/, after: true }, () => stage.up(layer.made, inputs))).toBe(true);
+    const { made } = await stage.up(layer.made, inputs);
+    expect((await getLayer(stage.front, { connector: story.connector, name: "to" })).layerId).toBe(layer.id);
+    Object.assign(layer.made, made);
+  }));
+
+it("each comment becomes one audit entry, however often a program runs", () =>
+  withLayer("audited", async (layer) => {
+    const said = async () => (await layer.record()).audit.map(({ event, version = "", comment = "" }) => `${event} ${version}: ${comment}`);
+    const first = await stage.up(layer.made, { ...layer.made.inputs, comment: "layer one" });
+    const again = await stage.up(first.made, { ...first.made.inputs, description: "other" });
+    const version = await layer.version("1", { ...quick, disk: { comment: "opened" }, seal: { comment: "sealed" } });
+    await layer.seal(version.disk, "1", { seal: { comment: "sealed" } });
+    const disk = await stage.up(version.disk, { ...version.disk.inputs, comment: "about the disk" });
+    const seal = await stage.up(version.seal, { ...version.seal.inputs, comment: "sealed, really" });
+    expect(await said()).toEqual([
+      "layer changed : layer one",
+      "version added 1: opened",
+      "version sealed 1: sealed",
+      "version changed 1: about the disk",
+      "version sealed 1: sealed, really",
+    ]);
+    const third = await stage.up(again.made, { ...again.made.inputs, comment: "layer two" });
+    expect((await said()).at(-1)).toBe("layer changed : layer two");
+    expect((await getLayer(stage.front, { connector: story.connector, layerId: layer.id })).audit).toHaveLength(6);
+    await layer.drop({ disk: disk.made, machine: version.machine, seal: seal.made });
+    Object.assign(layer.made, third.made);
+  }));
+
+it("the durable copy says at every commit point what the record says", () =>
+  withLayer("durable", async (layer) => {
+    const same = async () => {
+      const record = await layer.record();
+      const copy = await readDocument(xapi, record.vdi);
+      expect(copy).toEqual({ meta: record.meta, versions: Object.fromEntries(record.versions), audit: record.audit });
+    };
+    await same();
+    const version = await layer.version("1", { ...quick, seal: { comment: "c" } });
+    await same();
+    await layer.drop(version);
+    await same();
+    const { made } = await stage.up(layer.made, { ...layer.made.inputs, retention: { keep: 0 } });
+    await same();
+    expect((await layer.record()).versions.size).toBe(0);
+    Object.assign(layer.made, made);
+  }));
+
+/** The provider in another process: nothing of this one's memory is shared. */
+async function anotherProcess() {
+  vi.resetModules();
+  const [{ resources }, { disconnectAll }] = await Promise.all([import("./resources/index.ts"), import("./xapi/client.ts")]);
+  const create = async (type: string, inputs: Record<string, unknown>) => {
+    const found = resources.find((candidate) => candidate.type === type);
+    if (found === undefined) throw new Error(type);
+    return await found.create(stage.front, (await found.check(stage.front, undefined, inputs)).inputs);
+  };
+  return { create, close: disconnectAll };
+}
+
+it("of two runs that build the same version at the same time, one works and the other waits and takes what it made", () =>
+  withLayer("raced", async (layer) => {
+    const other = await anotherProcess();
+    const inputs = layer.inputs("1");
+    const disk = await layer.disk("1");
+    const starts = () => stage.sim.log.filter(({ method }) => method.endsWith("VM.start")).length;
+    const before = starts();
+    const both = await Promise.all([layer.machine(disk), other.create("PackagingMachine", inputs.machine(disk.id))]);
+    expect(both.map(({ outputs }) => outputs.ready)).toEqual([true, true]);
+    expect(starts()).toBe(before + 1);
+    expect(stage.told.some((line) => /version 1 is held by a run on .*waiting for it/.test(line))).toBe(true);
+    const seals = await Promise.all([layer.seal(disk, "1"), other.create("Finalize", inputs.seal(disk.id))]);
+    expect(starts()).toBe(before + 2);
+    expect(seals[0]?.outputs.sealedAt).toBe(seals[1]?.outputs.sealedAt);
+    await other.close();
+    // One of them has the hold.
+    const holder = (await layer.entry("1")).holders.finalize;
+    const [seal] = seals.filter(({ outputs }) => outputs.holder === holder);
+    await layer.drop({ seal: { ...(seals[0] as Made), outputs: seal?.outputs ?? {} } });
+    expect((await layer.entry("1")).released).toBeDefined();
+  }));
+
+it("of two runs that begin the same version at the same time, both end with one disk, or one is told to run again", () =>
+  withLayer("begun twice", async (layer) => {
+    const other = await anotherProcess();
+    const results = await Promise.allSettled([layer.disk("1"), other.create("PackagingDisk", layer.inputs("1").disk)]);
+    await other.close();
+    const failures = results.flatMap((result) => (result.status === "rejected" ? [String(result.reason)] : []));
+    expect(failures.length).toBeLessThan(2);
+    for (const failure of failures) expect(failure).toMatch(/was changed by another run at the same time/);
+    const disk = await layer.disk("1");
+    expect(stage.sim.db.all("VDI").filter(([, { name_label }]) => name_label.startsWith("begun twice"))).toHaveLength(2);
+    await layer.drop({ disk });
+  }));
+
+it("a layer with a version that another run is building is not deleted", () =>
+  withLayer("busy", async (layer) => {
+    await layer.disk("1");
+    const record = await layer.record();
+    const entry = record.versions.get("1") as Entry;
+    await record.put("1", { ...entry, lease: { run: "another", host: "elsewhere", pid: 1, until: Date.now() + 60_000 } });
+    await expect(stage.destroy(layer.made)).rejects.toThrow(
+      /version 1 of layer "busy" is being worked on by a run on elsewhere \(process 1\)/,
+    );
+    await record.put("1", entry);
+  }));
