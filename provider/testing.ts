@@ -206,7 +206,8 @@ export async function killedAt(
   const { signal } = stage.front;
   const death = new AbortController();
   stage.front.signal = death.signal;
-  const gone = { code: "INTERNAL_ERROR", params: ["this process was killed"] };
+  // An HTTP error, not one of XAPI's: a call that starts a task fails itself, and is not waited for.
+  const gone = { http: 500 };
   stage.sim.fault({ ...gone, message: killing, when: after ? "after" : "before" });
   stage.sim.fault({ ...gone, message: Object.assign(/(?:)/, { test: () => dead }), times: Number.POSITIVE_INFINITY });
   await work().then(
