@@ -181,6 +181,10 @@ const sorted = (value: unknown): unknown =>
         )
       : value;
 
+/** Neither a session's own calls, nor reading events. */
+export const isWork = (method: string): boolean => !method.startsWith("event.") && !method.startsWith("session.");
+export const isTransfer = (method: string): boolean => /^(PUT|GET) /.test(method);
+
 /**
  * Runs `work` in a process that is killed at a call: before it reaches the pool, or (`after`) when it is done and its answer not heard. From then on nothing of
  * this process reaches the pool, and what it knew is forgotten. Answers whether it came to that call.
@@ -195,7 +199,9 @@ export async function killedAt(
   let dead = false;
   const killing = Object.assign(/(?:)/, {
     test: (name: string) => {
-      if (dead || name.startsWith("event.") || name.startsWith("session.") || !message.test(name) || seen++ < skip) return false;
+      if (dead || !isWork(name) || !message.test(name)) return false;
+      // The end of a killed transfer is XAPI's to notice: here the process dies at its next call.
+      if (seen++ < skip || isTransfer(name)) return false;
       dead = true;
       // A call that is done is done, whatever becomes of who asked for it.
       setImmediate(() => death.abort(new Error("this process was killed")));
