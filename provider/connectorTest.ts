@@ -7,6 +7,7 @@ import { explain, InputError, XapiError } from "./errors.ts";
 import { isOurs, marksFor, marksOf } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
+import { CERTIFICATE_REFUSED } from "./xapi/codes.ts";
 import type { Rec } from "./xapi/records.ts";
 
 export interface Finding {
@@ -209,6 +210,6 @@ async function probe(ctx: Context, xapi: Xapi, sr: Rec<"SR">, connectorId: strin
 
 function byProperty(error: unknown): unknown {
   if (!(error instanceof XapiError)) return error;
-  const property = /^SESSION_AUTH|^RBAC/.test(error.code) ? "password" : /CERTIFICATE|TLS/.test(error.code) ? "tls" : "address";
+  const property = /^SESSION_AUTH|^RBAC/.test(error.code) ? "password" : error.code === CERTIFICATE_REFUSED ? "tls" : "address";
   return new InputError([{ property, reason: explain(error) }], { cause: error });
 }

@@ -224,11 +224,13 @@ export function holdsUnknown(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.values(value).some(holdsUnknown);
 }
 
-type Issue = { path: PropertyKey[]; message: string; code?: string | undefined };
+type Issue = { path: PropertyKey[]; message: string; code?: string | undefined; issues?: readonly { message: string }[] | undefined };
 
 function failureOf(issue: Issue): CheckFailure {
   const missing = issue.code === "invalid_type" && /received undefined/.test(issue.message);
-  return { property: propertyPath(issue.path), reason: missing ? "is required" : issue.message };
+  // What is wrong with a key is said inside.
+  const reason = (issue.code === "invalid_key" ? issue.issues?.[0]?.message : undefined) ?? issue.message;
+  return { property: propertyPath(issue.path), reason: missing ? "is required" : reason };
 }
 
 /** `["install", 2, "run"]` as `install[2].run`. */

@@ -449,7 +449,7 @@ export interface PackagingMachineArgs {
   media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
   /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
   mode?: pulumi.Input<PackagingMachineMode | undefined>;
-  /** vCPUs; default: the template's. Needs vm-power-admin. */
+  /** vCPUs; default: the template's. */
   cpus?: pulumi.Input<number | undefined>;
   /** Memory in GiB; default: the template's. Needs vm-power-admin. */
   memoryGiB?: pulumi.Input<number | undefined>;
@@ -515,7 +515,7 @@ export interface LayerVersionArgs {
   media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
   /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
   mode?: pulumi.Input<PackagingMachineMode | undefined>;
-  /** vCPUs; default: the template's. Needs vm-power-admin. */
+  /** vCPUs; default: the template's. */
   cpus?: pulumi.Input<number | undefined>;
   /** Memory in GiB; default: the template's. Needs vm-power-admin. */
   memoryGiB?: pulumi.Input<number | undefined>;

@@ -308,7 +308,7 @@ export class PackagingMachine extends XenlayerResource {
   declare readonly media: pulumi.Output<string[] | undefined>;
   /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
   declare readonly mode: pulumi.Output<PackagingMachineMode>;
-  /** vCPUs; default: the template's. Needs vm-power-admin. */
+  /** vCPUs; default: the template's. */
   declare readonly cpus: pulumi.Output<number | undefined>;
   /** Memory in GiB; default: the template's. Needs vm-power-admin. */
   declare readonly memoryGiB: pulumi.Output<number | undefined>;

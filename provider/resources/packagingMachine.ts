@@ -31,7 +31,7 @@ export const inputs = z.object({
     .enum(["automatic", "manual"])
     .default("automatic")
     .describe("manual: an engineer installs at the machine and runs Shutdown For Finalize."),
-  cpus: z.number().int().min(1).max(64).optional().describe("vCPUs; default: the template's. Needs vm-power-admin."),
+  cpus: z.number().int().min(1).max(64).optional().describe("vCPUs; default: the template's."),
   memoryGiB: z.number().positive().max(1024).optional().describe("Memory in GiB; default: the template's. Needs vm-power-admin."),
   network: z.string().optional().describe("name_label or uuid of the network; default: the connector's."),
   toolsIso: z.string().optional().describe("name_label or uuid of the ISO with the VM tools; default: the connector's."),
@@ -83,14 +83,11 @@ export const packagingMachine = defineResource(connectFor, {
     for (const [index, iso] of (want.media ?? []).entries()) await isoOf(xapi, `media[${index}]`, iso);
     if (want.toolsIso !== undefined) await isoOf(xapi, "toolsIso", want.toolsIso);
     if (want.network !== undefined) await networkOf(xapi, want.network);
-    if (want.cpus !== undefined || want.memoryGiB !== undefined) {
+    if (want.memoryGiB !== undefined) {
       const session = await xapi.session();
-      const permission = want.cpus === undefined ? "vm.set_memory_limits" : "vm.set_vcpus_max";
+      const permission = "vm.set_memory_limits";
       if (!session.is_local_superuser && !session.rbac_permissions.includes(permission))
-        failures.push({
-          property: want.cpus === undefined ? "memoryGiB" : "cpus",
-          reason: `the account's role lacks ${permission}: vm-power-admin has it`,
-        });
+        failures.push({ property: "memoryGiB", reason: `the account's role lacks ${permission}: vm-power-admin has it` });
     }
     const opened = want.disk === undefined ? undefined : await openVersion(ctx, want.connector, want.disk);
     failures.push(...stepFailures(want, opened?.entry));
