@@ -22,7 +22,10 @@ export interface Made {
 
 export interface Stage {
   sim: Simulator;
-  /** The pool's objects, without its messages (XAPI's own log of what VMs did) and the storage manager's notes on disks: those stay. */
+  /**
+   * The pool's objects, without its messages (XAPI's own log of what VMs did), the storage manager's notes on disks, and metrics, which XAPI collects some time
+   * after their drive went with its disk (db_gc.ml): those stay.
+   */
   pool(): Json;
   dir: string;
   /** What was told: reports and warnings. */
