@@ -201,9 +201,11 @@ export class LayerRecord {
     }
     if (confirmed) {
       seen ??= await this.xapi.record("VDI", this.vdi.$ref);
-      const generations = keysOf(seen, prefix).map(generationOf);
-      // Whoever writes the next generation takes this one away before the one after: when it is still there, nobody was faster.
-      if ((generation > 0 && !generations.includes(generation)) || generations.some((other) => other > generation + 1)) {
+      const later = keysOf(seen, prefix).some((other) => generationOf(other) > generation + 1);
+      // Whoever writes the next generation takes this one away before the one after, and a version made anew under the name says something else: when
+      // it is still there as it was, nobody was faster.
+      const known = `${prefix}${generation}`;
+      if (later || (generation > 0 && seen?.other_config[known] !== this.vdi.other_config[known])) {
         await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
         throw raced();
       }
