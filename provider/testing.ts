@@ -85,7 +85,7 @@ export async function openStage(options: SimulatorOptions = {}): Promise<OpenSta
     sim,
     pool() {
       // dom0 holds a disk for a moment after a transfer (sm_fs_ops.ml): its VBD, and what follows from it, come and go by themselves.
-      const { message: _, VBD = {}, VDI = {}, VM = {}, ...objects } = sim.state();
+      const { message: _, VBD_metrics: __, VBD = {}, VDI = {}, VM = {}, ...objects } = sim.state();
       const held = new Set(Object.keys(VBD).filter((ref) => String(VBD[ref]?.device).startsWith("sm/backend")));
       const free = (refs: unknown) => (refs as string[]).filter((ref) => !held.has(ref));
       const settled = Object.entries(VBD).filter(([ref]) => !held.has(ref));

@@ -129,7 +129,7 @@ it("goes on after a kill at any of its calls", { timeout: 120_000 }, async () =>
   const from = stage.sim.log.at(-1)?.n ?? 0;
   await leavesNothing(async () => stage.destroy(await create()));
   const count = stage.sim.log.filter(({ n, method }) => n > from && isWork(method) && !isTransfer(method)).length;
-  const step = process.env.XENLAYER_KILLS === "all" ? 1 : 5;
+  const step = process.env.XENLAYER_KILLS === "all" ? 1 : 7;
   for (let skip = 1; skip < count; skip += step)
     for (const after of [false, true])
       await leavesNothing(async () => {
