@@ -124,7 +124,7 @@ describe("a program whose calls fail", { timeout: process.env.XENLAYER_KILLS ===
 
   it("goes on with the next up", async () => {
     const before = stage.pool();
-    for (const [index, [n, way]] of sample(made, 12).entries()) {
+    for (const [index, [n, way]] of sample(made, 10).entries()) {
       const name = `up${index}`;
       const what = `call ${n + 1} of ${made} ${way}`;
       const program = new Program(stage, story, name);
@@ -145,7 +145,7 @@ describe("a program whose calls fail", { timeout: process.env.XENLAYER_KILLS ===
 
   it("is given up without a trace", async () => {
     const before = stage.pool();
-    for (const [index, [n, way]] of sample(made, 6).entries()) {
+    for (const [index, [n, way]] of sample(made, 5).entries()) {
       const name = `gone${index}`;
       const what = `call ${n + 1} of ${made} ${way}, then destroy`;
       const program = new Program(stage, story, name);

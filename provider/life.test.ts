@@ -411,15 +411,19 @@ it("retention keeps what it says and removes the rest, never what is used", asyn
     const xapi = await connectFor(stage.front, story.connector as unknown as ConnectorCredentials);
     const layer = await story.layer("kept", { retention: { keep: 1 } });
     const names = async () => [...(await layer.record()).versions.keys()].sort();
-    const versions: Version[] = [];
-    for (const name of ["1", "2", "3", "4"]) versions.push(await layer.version(name, { machine: { install: [] } }));
-    const image = await attachToVm(xapi, String(versions[0]?.disk.outputs.vdiUuid), "old image");
+    // Each on the OS layer, so that they may be built at the same time.
+    const wish = { disk: { osVersion: "1.0" }, machine: { install: [] } };
+    const versions = await Promise.all(["1", "2", "3", "4"].map((name) => layer.version(name, wish)));
+    const [first, ...others] = versions.sort((a, b) => (String(a.seal.outputs.sealedAt) < String(b.seal.outputs.sealedAt) ? -1 : 1));
+    if (first === undefined) throw new Error("no versions");
+    const [oldest, older, newer, held] = [first, ...others].map(({ disk }) => String(disk.inputs.version));
+    const image = await attachToVm(xapi, String(first.disk.outputs.vdiUuid), "old image");
     for (const version of versions.slice(0, 3)) await layer.drop(version);
-    // Kept: 3, the newest released one; 1, which is in use; 4, which is held.
-    expect(await names()).toEqual(["1", "3", "4"]);
-    expect((await layer.record()).audit).toMatchObject([{ event: "version removed by retention", version: "2" }]);
+    // Kept: the newest released one; the oldest, which is in use; the one that is held.
+    expect(await names()).toEqual([oldest, newer, held].sort());
+    expect((await layer.record()).audit).toMatchObject([{ event: "version removed by retention", version: older }]);
     await image.remove();
     await stage.up(layer.made, { ...layer.made.inputs, retention: { keep: 0, maxAgeDays: 365 } });
-    expect(await names()).toEqual(["4"]);
+    expect(await names()).toEqual([held]);
   });
 });
