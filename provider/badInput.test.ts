@@ -211,12 +211,13 @@ describe("OsLayer", () => {
     await refused({ source: { file: "x" }, name: undefined }, { name: "is required" });
   });
 
-  it("refuses a running VM as a source", async () => {
+  it("refuses a VM that is not off as a source", async () => {
     const [template] = await xapi.find("VM", { name_label: "xenlayer-packaging" });
     const vm = await xapi.call<string>("VM.clone", template?.$ref, "at work");
     await xapi.call("VM.set_is_a_template", vm, false);
-    await xapi.task("VM.start", [vm, false, false]);
-    await refused({ source: { vm: "at work" } }, { "source.vm": "it is Running: shut it down first" });
+    // Paused, so that nothing in it changes meanwhile.
+    await xapi.task("VM.start", [vm, true, false]);
+    await refused({ source: { vm: "at work" } }, { "source.vm": "it is Paused: shut it down first" });
     await xapi.task("VM.hard_shutdown", [vm]);
     await xapi.destroy("VM", vm);
   });
