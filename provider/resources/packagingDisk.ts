@@ -1,17 +1,17 @@
 // PackagingDisk: a new version of a layer, being edited. A clone of the base's disk in the same SR, a copy across SRs.
 import * as z from "zod";
 import { connectorInput, currentOf, reachable, storageOf } from "../connector.ts";
-import { ConflictError, InputError } from "../errors.ts";
-import { chooseBase, isRenamed } from "../layer/base.ts";
-import { diskDescription, ensureDisk, GiB, removeBuild, removeStale, takenBy, takenRefusal } from "../layer/build.ts";
-import { anew, type Base, type Content, differences, type Entry } from "../layer/entry.ts";
+import { build, changesOf, fileNameOf, rename, srName, take, taken, told } from "../editing.ts";
+import { ConflictError } from "../errors.ts";
+import { chooseBase } from "../layer/base.ts";
+import { GiB, removeBuild, takenBy, takenRefusal } from "../layer/build.ts";
+import type { Base, Entry } from "../layer/entry.ts";
 import { applyRetention } from "../layer/layers.ts";
-import { abandon, freeToTake, withLease } from "../layer/lease.ts";
-import { demandStorage, demandVersion, diskIsThere, diskOf, mended, type OpenedVersion, openLayer, openVersion } from "../layer/open.ts";
-import { type LayerRecord, randomId, versionId } from "../layer/record.ts";
+import { freeToTake } from "../layer/lease.ts";
+import { demandStorage, demandVersion, diskIsThere, openLayer, openVersion } from "../layer/open.ts";
+import { type LayerRecord, versionId } from "../layer/record.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
-import { takenBack } from "../plan.ts";
-import { type CheckFailure, type Context, defineResource, holdsUnknown, type Known } from "../resource.ts";
+import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
@@ -41,8 +41,8 @@ export const outputs = z.object({
   holder: z.string().describe("Token of this hold on the version."),
 });
 
-type Inputs = z.output<typeof inputs>;
-type Outputs = z.output<typeof outputs>;
+export type Inputs = z.output<typeof inputs>;
+export type Outputs = z.output<typeof outputs>;
 
 export const packagingDisk = defineResource(connectFor, {
   type: "PackagingDisk",
@@ -113,19 +113,20 @@ export const packagingDisk = defineResource(connectFor, {
   },
 
   async update(ctx, id, old, wanted) {
-    const opened = await demandVersion(ctx, wanted.connector, id);
-    const { record, name, entry } = opened;
-    if (entry.state === "Deployable") {
-      if (!(await diskIsThere(opened)))
-        throw new ConflictError(`the disk of version ${name} is gone`, { hint: "run `pulumi up` again: it will be built again" });
-      const outputs = await take(ctx, record, { ...wanted, version: name }, entry);
-      await record.noteComment("version changed", name, wanted.comment === old.comment ? undefined : wanted.comment);
-      return outputs;
-    }
+    const { xapi, record, name } = await demandVersion(ctx, wanted.connector, id);
+    // Another run may be about to seal it.
     await freeToTake(ctx, record, name);
-    await rename(record, entry.id, wanted.version);
-    const { outputs } = await build(ctx, record, wanted, record.versions.get(wanted.version));
-    await record.noteComment("version changed", wanted.version, wanted.comment === old.comment ? undefined : wanted.comment);
+    const entry = record.versions.get(name);
+    if (entry === undefined) throw new ConflictError(`version ${name} has been removed meanwhile`, { hint: "run `pulumi up` again" });
+    const sealed = entry.state === "Deployable";
+    if (sealed && !(await diskIsThere({ xapi, record, entry })))
+      throw new ConflictError(`the disk of version ${name} is gone`, { hint: "run `pulumi up` again: it will be built again" });
+    const version = sealed ? name : wanted.version;
+    if (!sealed) await rename(ctx, record, entry.id, version);
+    const outputs = sealed
+      ? await take(ctx, record, { ...wanted, version }, entry)
+      : (await build(ctx, record, wanted, record.versions.get(version))).outputs;
+    await record.noteComment("version changed", version, wanted.comment === old.comment ? undefined : wanted.comment);
     return outputs;
   },
 
@@ -223,145 +224,4 @@ function tellOpen(ctx: Context, version: string, existing: Entry, changed: strin
   if (existing.state === "Deployable") ctx.report(`${version} is gone and will be built again on its base ${existing.base?.name}`);
   else if (changed.length > 0) ctx.report(`${version} is cloned anew: ${changed.join(", ")}`);
   else ctx.report(step === undefined ? `${version} is open` : `resumes at step ${step.name}`);
-}
-
-const fileNameOf = (record: LayerRecord, { fileName, version }: { fileName?: string | undefined; version: string }): string =>
-  fileName ?? `${record.meta.name} ${version}`;
-
-function contentOf(want: Known<Inputs>): Partial<Content> {
-  return {
-    ...(want.triggers === undefined || holdsUnknown(want.triggers) ? {} : { triggers: want.triggers as Record<string, string> }),
-    ...(want.format === undefined ? {} : { diskFormat: want.format }),
-    ...(want.sizeGiB === undefined ? {} : { sizeGiB: want.sizeGiB }),
-  };
-}
-
-/** What the inputs mean otherwise than what the record stores: never compared with old inputs, which may be missing. */
-function changesOf(entry: Entry, want: Known<Inputs>): string[] {
-  const changed = differences(entry.content, contentOf(want));
-  return entry.base !== undefined && isRenamed(entry.base, want) ? [...changed, `the base changed from ${entry.base.name}`] : changed;
-}
-
-const taken = (record: LayerRecord, version: string, entry: Entry): boolean => {
-  const other = record.versions.get(version);
-  return other !== undefined && other.id !== entry.id;
-};
-
-/** Renames an open version in place: the new key first, so that a killed run leaves both names, and the next finds the build by its id. */
-async function rename(record: LayerRecord, entryId: string, version: string): Promise<void> {
-  const found = record.byId(entryId);
-  if (found === undefined) return;
-  if (taken(record, version, found.entry))
-    throw new InputError([{ property: "version", reason: `layer "${record.meta.name}" has another version "${version}"` }]);
-  if (!record.versions.has(version)) {
-    const { lease: _, ...entry } = found.entry;
-    await record.put(version, entry as Entry);
-  }
-  const former = [...record.versions].filter(([name, { id }]) => id === entryId && name !== version);
-  for (const [name] of former) await record.remove(name);
-  const vdi = former.length === 0 ? undefined : await diskOf({ xapi: record.xapi, record, entry: found.entry });
-  if (vdi !== undefined) await record.xapi.call("VDI.set_name_description", vdi.$ref, diskDescription(record, version, found.entry));
-}
-
-/** Holds a sealed version that means the same. */
-async function take(ctx: Context, record: LayerRecord, wanted: Inputs, entry: Entry): Promise<Outputs> {
-  const { version } = wanted;
-  const refusal = sealedRefusal(record, version, entry, changesOf(entry, wanted));
-  if (refusal !== undefined) throw new InputError([{ property: "version", reason: refusal }]);
-  const { xapi } = record;
-  const opened: OpenedVersion = { xapi, record, name: version, entry };
-  const fileName = wanted.fileName ?? entry.fileName;
-  if (fileName !== undefined && fileName !== entry.fileName) await setFileName(opened, fileName);
-  const holder = randomId();
-  const { released: _, ...rest } = await mended(ctx, opened);
-  const held = { ...rest, ...(fileName === undefined ? {} : { fileName }), holders: { ...entry.holders, disk: holder } } as Entry;
-  await record.put(version, held);
-  return told(record, version, held, holder, await srName(xapi, record, held));
-}
-
-async function setFileName(opened: OpenedVersion, fileName: string): Promise<void> {
-  const { xapi, entry } = opened;
-  const vdi = await diskOf(opened);
-  if (vdi === undefined) return;
-  const other = takenBy(await xapi.find("VDI", { name_label: fileName, SR: vdi.SR }), fileName, entry.id);
-  const sr = other === undefined ? undefined : await xapi.record("SR", other.SR);
-  if (other !== undefined && sr !== undefined) throw new InputError([takenRefusal(fileName, other, sr)]);
-  await xapi.call("VDI.set_name_label", vdi.$ref, fileName);
-}
-
-/** The open version with its disk: as it is where it was made of the same, else cloned anew; what was sealed and is gone, on its recorded base. */
-async function build(
-  ctx: Context,
-  record: LayerRecord,
-  wanted: Inputs,
-  existing: Entry | undefined,
-): Promise<{ id: string; outputs: Outputs }> {
-  const { xapi } = record;
-  const { version } = wanted;
-  const base = await chooseBase(ctx, record, wanted, existing, wanted.base);
-  const sr = await storageOf(xapi, wanted.connector);
-  const holder = randomId();
-  const content: Content = { format: 1, ...contentOf(wanted) };
-  const fileName = fileNameOf(record, wanted);
-  const lost = existing !== undefined && !(await diskIsThere({ xapi, record, entry: existing }));
-  let fresh = false;
-  const first = (before: Entry | undefined): Entry | undefined => {
-    fresh = before === undefined;
-    const made = { base, content, fileName, sr: sr.$ref, srType: { sr: sr.$ref, type: sr.type } };
-    if (before === undefined)
-      return { format: 1, id: randomId(), build: randomId(), state: "Editing", holders: {}, createdAt: new Date().toISOString(), ...made };
-    const gone = lost && before.build === existing.build;
-    // Sealed by the run that was waited for.
-    if (before.state === "Deployable" && !gone) return undefined;
-    if (before.state === "Deployable") return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
-    const elsewhere = before.sr !== undefined && before.sr !== sr.$ref;
-    if (gone || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
-      return anew(before, { build: randomId(), ...made });
-    return { ...before, ...made, content: { ...before.content, ...content } };
-  };
-  const entry = await withLease<Entry>(ctx, record, version, first, async (held) => {
-    const work = { ...ctx, signal: held.signal };
-    if (held.entry.stale !== undefined) ctx.report(`${version} is cloned anew`);
-    await removeStale(work, xapi, record, held.entry);
-    try {
-      const { vdi, depth } = await ensureDisk(work, xapi, {
-        sr,
-        record,
-        version,
-        entry: held.entry,
-        base,
-        fileName,
-        sizeGiB: wanted.sizeGiB,
-      });
-      const { stale: _, ...rest } = held.entry;
-      // The hold comes last: a create that fails must not take the version from the resource that has it.
-      const made: Entry = { ...rest, vdi: vdi.uuid, depth, holders: { ...rest.holders, disk: holder } };
-      return { result: made, finish: () => made };
-    } catch (error) {
-      // Nothing is left of what this run began; a version that was there before stays open.
-      if (!fresh) throw error;
-      throw await takenBack(error, (signal) => abandon({ ...ctx, signal }, record, version, held));
-    }
-  });
-  if (entry === undefined) {
-    const sealed = record.versions.get(version);
-    if (sealed === undefined) throw new ConflictError(`version ${version} has been removed meanwhile`, { hint: "run `pulumi up` again" });
-    return { id: versionId(record.layerId, sealed.id), outputs: await take(ctx, record, wanted, sealed) };
-  }
-  if (fresh) await record.noteComment("version added", version, wanted.comment);
-  return { id: versionId(record.layerId, entry.id), outputs: told(record, version, entry, holder, sr.name_label) };
-}
-
-const srName = async (xapi: Xapi, record: LayerRecord, entry: Entry): Promise<string> =>
-  (await xapi.record("SR", entry.sr ?? record.vdi.SR))?.name_label ?? "";
-
-function told(record: LayerRecord, version: string, entry: Entry, holder: string, sr: string): Outputs {
-  const uuid = entry.vdi ?? "";
-  return {
-    versionId: versionId(record.layerId, entry.id),
-    vdiUuid: uuid,
-    location: `${sr}/${entry.fileName ?? version} (${uuid})`,
-    basedOn: entry.base?.name ?? "",
-    holder,
-  };
 }
