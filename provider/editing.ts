@@ -110,7 +110,9 @@ export async function build(
     const gone = lost && before.build === existing.build;
     // Sealed by the run that was waited for.
     if (before.state === "Deployable" && !gone) return undefined;
-    if (before.state === "Deployable") return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
+    // Another version under the name, though on the base of the one that is gone, or about to be.
+    if (before.state === "Deployable" || before.state === "Deleting")
+      return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
     const elsewhere = before.sr !== undefined && before.sr !== sr.$ref;
     if (gone || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
       return anew(before, { build: randomId(), ...made });

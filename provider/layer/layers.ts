@@ -123,25 +123,34 @@ export async function applyRetention(ctx: Context, record: LayerRecord): Promise
   const oldest = maxAgeDays === undefined ? undefined : new Date(Date.now() - maxAgeDays * 86_400_000).toISOString();
   const kept = newestFirst.filter(([, entry]) => entry.destroyWhenFree !== true).slice(0, keep);
   const surplus = newestFirst.filter((version) => !kept.includes(version) || (version[1].sealed?.at ?? "") < (oldest ?? ""));
-  for (const [name, entry] of surplus) {
-    const children = [...record.versions]
-      .filter(([, other]) => other.state !== "Deployable" && other.base?.vdi === entry.vdi)
-      .map(([other]) => `open version ${other}`);
-    const uses = [...(await usersOfVersion(record.xapi, entry)), ...children];
-    if (uses.length > 0) ctx.warn(`version ${name} of layer "${record.meta.name}" stays for now: used by ${uses.join(", ")}`);
-    else
-      try {
-        ctx.report(`retention: removing version ${name}`);
-        await removeVersion(ctx, record, name, entry);
-        await record.addAudit({ at: new Date().toISOString(), event: "version removed by retention", version: name });
-      } catch (error) {
-        // What the user asked for is done; this is tried again with the layer's next change.
-        if (!(error instanceof ProviderError) || ctx.signal.aborted) throw error;
-        ctx.warn(
-          `version ${name} of layer "${record.meta.name}" can't be removed now, its layer's next change tries again: ${explain(error)}`,
-        );
-      }
+  const begun = [...record.versions].filter(([, entry]) => entry.state === "Deleting");
+  for (const [name, entry] of [...begun, ...surplus])
+    try {
+      await removeReleased(ctx, record, name, entry);
+    } catch (error) {
+      // What the user asked for is done; this is tried again with the layer's next change.
+      if (!(error instanceof ProviderError) || ctx.signal.aborted) throw error;
+      ctx.warn(
+        `version ${name} of layer "${record.meta.name}" can't be removed now, its layer's next change tries again: ${explain(error)}`,
+      );
+    }
+}
+
+async function removeReleased(ctx: Context, record: LayerRecord, name: string, entry: Entry): Promise<void> {
+  const children = [...record.versions]
+    .filter(([, other]) => other.state !== "Deployable" && other.state !== "Deleting" && other.base?.vdi === entry.vdi)
+    .map(([other]) => `open version ${other}`);
+  const uses = [...(await usersOfVersion(record.xapi, entry)), ...children];
+  if (uses.length > 0) {
+    const becomes = entry.destroyWhenFree === true ? "it is released now and destroyed when it is free" : "it stays for now";
+    ctx.warn(`version ${name} of layer "${record.meta.name}" is used by ${uses.join(", ")}: ${becomes}`);
+    return;
   }
+  // Said first, and by compare-and-swap: a run that takes the version at this moment has it, or finds it gone.
+  if (entry.state !== "Deleting") await record.put(name, { ...entry, state: "Deleting" });
+  ctx.report(`retention: removing version ${name}`);
+  await removeVersion(ctx, record, name, entry);
+  await record.addAudit({ at: new Date().toISOString(), event: "version removed by retention", version: name });
 }
 
 /** Gives a layer another name: the record's, the one in its facts, and the short ids of its disks. */

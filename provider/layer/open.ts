@@ -64,7 +64,8 @@ export async function openVersion(
   if (record === undefined) return undefined;
   demandOwner(record, connector.connectorId);
   const found = record.byId(parts.entryId);
-  return found === undefined ? undefined : { xapi, record, ...found };
+  // What is being deleted is gone for everybody but who deletes it.
+  return found === undefined || found.entry.state === "Deleting" ? undefined : { xapi, record, ...found };
 }
 
 /** The same, where it must be there. */

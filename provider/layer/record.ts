@@ -158,7 +158,9 @@ export class LayerRecord {
   }
 
   async addAudit(entry: Audit): Promise<void> {
-    const key = `${AUDIT}${entry.at}-${randomBytes(4).toString("hex")}`;
+    // Keys are sorted as text: entries of one instant stay in the order in which they were written.
+    const sameTime = [...this.audits.keys()].filter((other) => other.startsWith(`${AUDIT}${entry.at}-`)).length;
+    const key = `${auditKey(entry, sameTime)}-${randomBytes(4).toString("hex")}`;
     await this.xapi.call("VDI.add_to_other_config", this.vdi.$ref, key, JSON.stringify(entry)).catch(ignoreOwnDuplicate);
     this.audits.set(key, entry);
   }
@@ -227,6 +229,7 @@ const keysOf = (vdi: Rec<"VDI"> | undefined, prefix: string): string[] =>
 // "version sealed" and "version changed" are said by different resources, each with a comment of its own.
 const kindOf = (event: string): string => (/^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal");
 
+const auditKey = (entry: Audit, index: number): string => `${AUDIT}${entry.at}-${String(index).padStart(4, "0")}`;
 const versionPrefix = (name: string): string => `${VERSION}${encodeURIComponent(name)}:`;
 const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf(":") + 1));
 
@@ -278,7 +281,7 @@ async function rebuild(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report?: (m
     ...(marksOf(vdi) === undefined ? boundMarks(marks, vdi.uuid) : {}),
     [`${META}1`]: JSON.stringify(document.meta),
     ...Object.fromEntries(Object.entries(document.versions).map(([name, entry]) => [`${versionPrefix(name)}1`, JSON.stringify(entry)])),
-    ...Object.fromEntries(document.audit.map((entry, index) => [`${AUDIT}${entry.at}-${index}`, JSON.stringify(entry)])),
+    ...Object.fromEntries(document.audit.map((entry, index) => [auditKey(entry, index), JSON.stringify(entry)])),
   };
   await xapi.call("VDI.set_other_config", vdi.$ref, other);
   report?.(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);

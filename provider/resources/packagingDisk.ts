@@ -4,10 +4,10 @@ import { connectorInput, currentOf, reachable, storageOf } from "../connector.ts
 import { build, changesOf, fileNameOf, rename, srName, take, taken, told } from "../editing.ts";
 import { ConflictError } from "../errors.ts";
 import { chooseBase } from "../layer/base.ts";
-import { GiB, removeBuild, takenBy, takenRefusal } from "../layer/build.ts";
+import { GiB, takenBy, takenRefusal } from "../layer/build.ts";
 import type { Base, Entry } from "../layer/entry.ts";
 import { applyRetention } from "../layer/layers.ts";
-import { freeToTake } from "../layer/lease.ts";
+import { abandon, freeToTake, withLease } from "../layer/lease.ts";
 import { demandStorage, demandVersion, diskIsThere, openLayer, openVersion } from "../layer/open.ts";
 import { type LayerRecord, versionId } from "../layer/record.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
@@ -133,7 +133,7 @@ export const packagingDisk = defineResource(connectFor, {
   async delete(ctx, id, state) {
     const opened = await openVersion(ctx, state.connector, id);
     if (opened === undefined || opened.entry.holders.disk !== state.holder) return;
-    const { xapi, record, name } = opened;
+    const { record, name } = opened;
     await freeToTake(ctx, record, name);
     const entry = record.versions.get(name);
     if (entry === undefined || entry.holders.disk !== state.holder) return;
@@ -147,8 +147,12 @@ export const packagingDisk = defineResource(connectFor, {
       return;
     }
     ctx.report(`removing the open version ${name}`);
-    await removeBuild(ctx, xapi, record, entry);
-    await record.remove(name);
+    const mine = (before: Entry | undefined) =>
+      before?.holders.disk === state.holder && before.state !== "Deployable" ? before : undefined;
+    await withLease(ctx, record, name, mine, async (held) => {
+      await abandon({ ...ctx, signal: held.signal }, record, name, held);
+      return { result: true };
+    });
   },
 });
 

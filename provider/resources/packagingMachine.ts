@@ -6,7 +6,7 @@ import { stepInput, stepProblem } from "../guest/order.ts";
 import { payloadFileProblem } from "../guest/payload.ts";
 import { GiB, removeBuild } from "../layer/build.ts";
 import type { Entry } from "../layer/entry.ts";
-import { freeToTake } from "../layer/lease.ts";
+import { withLease } from "../layer/lease.ts";
 import { demandStorage, demandVersion, openVersion } from "../layer/open.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
 import { packaged, partsOf, sealedChanges } from "../packaging.ts";
@@ -134,15 +134,16 @@ export const packagingMachine = defineResource(connectFor, {
     const opened = await openVersion(ctx, state.connector, id);
     if (opened === undefined || opened.entry.state === "Deployable" || opened.entry.holders.machine !== state.holder) return;
     const { xapi, record, name } = opened;
-    await freeToTake(ctx, record, name);
-    const entry = record.versions.get(name);
-    if (entry === undefined || entry.state === "Deployable" || entry.holders.machine !== state.holder) return;
-    const { machine: _, ...holders } = entry.holders;
-    // First, so that a machine of a killed run is not taken for one that is only to be resumed; the disk may carry some of the steps.
-    const machine = entry.machine === undefined ? undefined : { ...entry.machine, packaged: false, removed: true };
-    await record.put(name, { ...entry, holders: entry.holders, machine });
-    await removeBuild(ctx, xapi, record, entry, ["payload"]);
-    await record.put(name, { ...entry, holders, machine });
+    // Said first, so that it is not taken for a machine that is only to be resumed: the disk may carry some of the steps.
+    const removed = (before: Entry | undefined): Entry | undefined =>
+      before === undefined || before.state === "Deployable" || before.holders.machine !== state.holder
+        ? undefined
+        : { ...before, machine: before.machine === undefined ? undefined : { ...before.machine, packaged: false, removed: true } };
+    await withLease(ctx, record, name, removed, async (held) => {
+      await removeBuild({ ...ctx, signal: held.signal }, xapi, record, held.entry, ["payload"]);
+      const { machine: _, ...holders } = held.entry.holders;
+      return { result: true, finish: (entry) => ({ ...entry, holders }) };
+    });
   },
 });
 
