@@ -115,10 +115,12 @@ describe("xenlayer doctor", () => {
 
 describe("a command line that isn't understood", () => {
   it.each([
-    [[], "no command"],
-    [["cure"], 'no command "cure"'],
+    [[], "no command\n\nUsage: xenlayer COMMAND"],
+    [["cure"], 'no command "cure"\n\nUsage: xenlayer COMMAND'],
+    [["toString"], 'no command "toString"'],
     [["doctor", "--adress", "x"], "--adress"],
-    [["doctor", "--address", "x"], "--template is missing\nxenlayer: --storage-repository is missing"],
+    [["doctor", "pool"], "Unexpected argument 'pool'"],
+    [["doctor", "--address", "x"], "--template is missing\nxenlayer: --storage-repository is missing\n\nUsage: xenlayer doctor"],
     [
       ["doctor", "--address", "x", "--template", "t", "--storage-repository", "s", "--ca-certificate", "/nowhere.pem"],
       "--ca-certificate can't be read: ENOENT",
@@ -126,14 +128,18 @@ describe("a command line that isn't understood", () => {
   ])("%j is answered by what is wrong and the usage, and 2", async (args, expected) => {
     const { code, out, err } = await run(...args);
     expect(err).toContain(expected);
-    expect(err).toContain("Usage: xenlayer doctor");
+    expect(err).toContain("Usage: xenlayer");
     expect(out).toBe("");
     expect(code).toBe(2);
   });
 
-  it("asking for help is no mistake", async () => {
-    const { code, out } = await run("--help");
-    expect(out).toContain("Usage: xenlayer doctor");
+  it.each([
+    [["--help"], "Usage: xenlayer COMMAND"],
+    [["-h"], "  doctor     tests whether"],
+    [["doctor", "--help"], "Usage: xenlayer doctor"],
+  ])("asking for help with %j is no mistake", async (args, expected) => {
+    const { code, out } = await run(...args);
+    expect(out).toContain(expected);
     expect(code).toBe(0);
   });
 });
