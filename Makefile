@@ -26,7 +26,8 @@ check: build ## Check format, lint, types, shell scripts, and that generated fil
 
 build: dist/.built ## Compile to dist/
 
-schema: build ## Generate schema.json
+schema: build ## Generate schema.json and the SDK's types
+	@npm run --silent sdk
 	@mkdir -p .cache
 	@npm run --silent schema > .cache/schema.json && mv .cache/schema.json schema.json
 

@@ -35,7 +35,14 @@ export const layerInfo = z.object({
   createdAt: z.string().describe("When it was created, ISO 8601."),
   versions: z.array(z.string()).describe("Names of its versions."),
   audit: z
-    .array(z.object({ at: z.string(), event: z.string(), version: z.string().optional(), comment: z.string().optional() }))
+    .array(
+      z.object({
+        at: z.string().describe("When, ISO 8601."),
+        event: z.string().describe("What happened, such as `version sealed`."),
+        version: z.string().optional().describe("The version that it happened to; absent: the layer as a whole."),
+        comment: z.string().optional().describe("The program's comment."),
+      }),
+    )
     .describe("The audit history, oldest first."),
 });
 

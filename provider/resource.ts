@@ -2,7 +2,7 @@
 // Promises to the fronts: inputs and outputs are plain JSON (no `undefined` in them: it makes Pulumi's dynamic host hang),
 // check never throws for bad input, issues at or under a value that preview can't know yet are no failures.
 import { z } from "zod";
-import { explain, InitFailedError, InputError } from "./errors.ts";
+import { explain, InitFailedError, InputError, ProviderError } from "./errors.ts";
 import type { Xapi } from "./xapi/client.ts";
 
 /** What Pulumi puts for a value that is not known yet in preview; dynamic providers see it for any type (pulumi#6310). */
@@ -131,6 +131,7 @@ export function defineResource<I extends z.ZodObject, O extends z.ZodObject>(
         return { inputs: plain({ ...checked, ...examined.inputs }), failures: examined.failures };
       } catch (error) {
         if (error instanceof InputError) return { inputs: plain(checked), failures: error.failures.map(located) };
+        if (!(error instanceof ProviderError)) throw error;
         return {
           inputs: plain(checked),
           failures: [{ property: "connector" in inputs.shape ? "connector" : "address", reason: explain(error) }],

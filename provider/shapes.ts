@@ -35,7 +35,12 @@ export interface EnumShape {
   values: string[];
 }
 
-type JsonSchema = z.core.JSONSchema.BaseSchema & { secret?: boolean; willReplaceOnChanges?: boolean };
+type JsonSchema = z.core.JSONSchema.BaseSchema & {
+  secret?: boolean;
+  willReplaceOnChanges?: boolean;
+  /** Descriptions of a map's known keys. */
+  keys?: Record<string, string>;
+};
 
 // Types that many share are named for what they are, not for where they occur first.
 const SHARED: Readonly<Record<string, string>> = {
@@ -94,7 +99,7 @@ export class Shapes {
       const keys = typeof propertyNames === "object" ? propertyNames.enum : undefined;
       if (keys === undefined) return { kind: "map", values: this.#shape(owner, property, values) };
       // A map with known keys is an object whose properties are all optional, and of one type.
-      const known = Object.fromEntries(keys.map((key) => [String(key), values]));
+      const known = Object.fromEntries(keys.map((key) => [String(key), { ...values, description: schema.keys?.[String(key)] ?? "" }]));
       return { kind: "object", name: this.#object(owner, property, { ...schema, properties: known, required: [] }, values) };
     }
     if (type === "string" || type === "number" || type === "integer" || type === "boolean") return { kind: type };

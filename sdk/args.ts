@@ -136,9 +136,13 @@ export interface PackagingMachineTimeoutsArgs {
 
 /** Policy per check: fix, block, warn or ignore. */
 export interface CheckPoliciesArgs {
+  /** Drivers of the boot disk. Default: `fix`. */
   bootDiskDrivers?: pulumi.Input<CheckPolicy | undefined>;
+  /** Restart after an installation. Default: `fix`. */
   pendingReboot?: pulumi.Input<CheckPolicy | undefined>;
+  /** Installation in progress. Default: `fix`. */
   installer?: pulumi.Input<CheckPolicy | undefined>;
+  /** Microsoft NGen. Default: `fix`. */
   ngen?: pulumi.Input<CheckPolicy | undefined>;
 }
 
@@ -267,17 +271,25 @@ export interface PackagingMachineTimeouts {
 }
 
 export interface StepResult {
+  /** The step's name. */
   name: string;
+  /** The exit code that it ended with. */
   exitCode: number;
+  /** How long it ran, by the guest's clock. */
   seconds: number;
+  /** SHA-256 of what is kept of its output. */
   logDigest: string;
 }
 
 /** Policy per check: fix, block, warn or ignore. */
 export interface CheckPolicies {
+  /** Drivers of the boot disk. Default: `fix`. */
   bootDiskDrivers?: CheckPolicy | undefined;
+  /** Restart after an installation. Default: `fix`. */
   pendingReboot?: CheckPolicy | undefined;
+  /** Installation in progress. Default: `fix`. */
   installer?: CheckPolicy | undefined;
+  /** Microsoft NGen. Default: `fix`. */
   ngen?: CheckPolicy | undefined;
 }
 
@@ -306,9 +318,13 @@ export interface LayerVersionTimeouts {
 }
 
 export interface AuditEntry {
+  /** When, ISO 8601. */
   at: string;
+  /** What happened, such as `version sealed`. */
   event: string;
+  /** The version that it happened to; absent: the layer as a whole. */
   version?: string | undefined;
+  /** The program's comment. */
   comment?: string | undefined;
 }
 

@@ -13,7 +13,9 @@ export const checkId = z.enum(["bootDiskDrivers", "pendingReboot", "installer", 
 export type CheckId = z.output<typeof checkId>;
 
 /** Policy per check, as a Finalize takes it: `{ pendingReboot: "block" }`; what is not named keeps its default. */
-export const checkPolicies = z.partialRecord(checkId, policy);
+export const checkPolicies = z.partialRecord(checkId, policy).meta({
+  keys: Object.fromEntries(checks.map(({ id, title, policy: usual }) => [id, `${title}. Default: \`${usual}\`.`])),
+});
 export type CheckPolicies = z.output<typeof checkPolicies>;
 
 export const sideOf = (check: Check, os: GuestOs): CheckSide | undefined => (os === "windows" ? check.windows : check.linux);

@@ -60,7 +60,14 @@ export const outputs = z.object({
   ipAddresses: z.array(z.string()).describe("Addresses the guest's tools reported last."),
   toolsVersion: z.string().describe("Version of the VM tools that answered last; empty = none."),
   steps: z
-    .array(z.object({ name: z.string(), exitCode: z.number(), seconds: z.number(), logDigest: z.string() }))
+    .array(
+      z.object({
+        name: z.string().describe("The step's name."),
+        exitCode: z.number().describe("The exit code that it ended with."),
+        seconds: z.number().describe("How long it ran, by the guest's clock."),
+        logDigest: z.string().describe("SHA-256 of what is kept of its output."),
+      }),
+    )
     .describe("What each step ended with: exit code, duration, SHA-256 of its log."),
   ready: z.boolean().describe("Whether every step is done."),
   holder: z.string().describe("Token of this hold on the version."),
