@@ -6,7 +6,7 @@
 import type { Context, Messages, Pool } from "./context.ts";
 import { type ClassModel, classes, type Message, type Row, type Value } from "./datamodel.ts";
 import { asXapiError, fail } from "./errors.ts";
-import { BrokenReply, faultError } from "./faults.ts";
+import { BrokenReply, fails, faultError } from "./faults.ts";
 import { type Handler, implicit } from "./implicit.ts";
 import { withoutSecrets } from "./log.ts";
 import { shown, unmarshal } from "./marshal.ts";
@@ -92,17 +92,20 @@ export class Dispatcher {
     if (message.state === "removed" && !message.implicit) fail("MESSAGE_REMOVED"); // getters of removed fields still answer
 
     const rule = this.pool.faults.match(method, values);
-    const broken = rule && (rule.http !== undefined || rule.cut !== undefined) && rule.code === undefined;
-    if (broken && rule.when !== "after") throw new BrokenReply(rule);
+    if (rule?.when !== "after") await rule?.happens?.();
+    const failing = rule && fails(rule) ? rule : undefined;
+    const broken = failing && (failing.http !== undefined || failing.cut !== undefined) && failing.code === undefined;
+    if (broken && failing.when !== "after") throw new BrokenReply(failing);
     const run = async (task: string): Promise<Value> => {
-      if (rule && !broken && rule.when !== "after") throw faultError(rule);
+      if (failing && !broken && failing.when !== "after") throw faultError(failing);
       if (message.session) this.pool.sessions.authorize(session, permissionFor(model.name, name, values[1]));
       const value = await this.handler(target)(this.context(host, session, task), ...values);
-      if (rule && !broken) throw faultError(rule);
+      if (rule?.when === "after") await rule.happens?.();
+      if (failing && !broken) throw faultError(failing);
       return (value ?? "") as Value;
     };
     const result = await this.runAsTask(target, { host, session, otherConfig }, run);
-    if (broken) throw new BrokenReply(rule);
+    if (broken) throw new BrokenReply(failing);
     return result;
   }
 

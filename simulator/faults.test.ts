@@ -88,4 +88,16 @@ describe("faults", () => {
       expect(simulator.expireSessions()).toBe(1);
       await expect(rpc("VM.get_all")).rejects.toMatchObject({ code: "SESSION_INVALID", params: [rpc.session] });
     }));
+
+  test("something else happens at a call, or when it is done, and the call goes well", () =>
+    withSimulator(async (simulator, rpc) => {
+      const there = async () => (await rpc<string[]>("VDI.get_by_name_label", "disk")).length;
+      const seen: number[] = [];
+      const happens = async () => void seen.push(await there());
+      simulator.fault({ message: "VDI.create", happens });
+      simulator.fault({ message: "VDI.create", happens, when: "after" });
+      await createVdi(rpc);
+      await createVdi(rpc);
+      expect(seen).toEqual([0, 2]);
+    }));
 });

@@ -21,7 +21,13 @@ export interface FaultRule {
   readonly http?: number;
   /** Drops the connection: at once, or after so many bytes of the body. */
   readonly cut?: boolean | { readonly afterBytes: number };
+  /** What else happens at that moment, be the call to fail or not: the call, or its answer, is held until then. */
+  readonly happens?: () => void | Promise<void>;
 }
+
+/** Whether a call fails by the rule, or only something happens at it. */
+export const fails = ({ code, http, cut, happens }: FaultRule): boolean =>
+  happens === undefined || code !== undefined || http !== undefined || cut !== undefined;
 
 export class Faults {
   private rules: { rule: FaultRule; skip: number; left: number }[] = [];

@@ -119,6 +119,27 @@ describe("a pool of three", () => {
       { pool: "ha", clock: "stepped" },
     ));
 
+  test("a host that fails takes its VMs with it; they start elsewhere, and on it again when it is back", () =>
+    withSimulator(
+      async (simulator, rpc) => {
+        const { vm } = await createVm(rpc, "one");
+        const [, second = ""] = await rpc<string[]>("host.get_all");
+        await rpc("VM.set_affinity", vm, second);
+        await rpc("VM.start", vm, false, false);
+        const back = simulator.failHost(second);
+        expect(await rpc("VM.get_record", vm)).toMatchObject({ power_state: "Halted", resident_on: "OpaqueRef:NULL" });
+        expect(await rpc("host_metrics.get_live", await rpc("host.get_metrics", second))).toBe(false);
+        await rpc("VM.start", vm, false, false);
+        const where = await rpc<string>("VM.get_resident_on", vm);
+        expect(where).not.toBe(second);
+        back();
+        await rpc("VM.hard_shutdown", vm);
+        await rpc("VM.start", vm, false, false);
+        expect(await rpc("VM.get_resident_on", vm)).toBe(second);
+      },
+      { pool: "ha" },
+    ));
+
   test("a VM starts where its affinity says, else where it is emptiest, on shared storage", () =>
     withSimulator(
       async (_simulator, rpc) => {

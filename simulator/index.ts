@@ -95,6 +95,11 @@ export interface Simulator {
    * other of the database (xen-api ocaml/idl/datamodel.ml, PersistNothing; ocaml/database/db_xml.ml). Answers its URL.
    */
   moveCoordinator(): { url: string };
+  /**
+   * A host loses its power: its VMs end where they are, and are Halted once HA has declared it dead (xen-api ocaml/xapi/xapi_ha_vm_failover.ml); here that takes no
+   * time. A coordinator is followed by the next member. Answers how it comes back.
+   */
+  failHost(host: string): () => void;
   /** All objects but sessions and tasks, by class and reference. */
   state(): Record<string, Record<string, Row>>;
   /** Moves a stepped clock. */
@@ -174,6 +179,17 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sessions.endAll();
       pool.tasks.dropAll();
       return { url: urlOf(next) };
+    },
+    failHost: (host) => {
+      const { metrics } = db.get("host", host);
+      const switched = (on: boolean) => {
+        db.update("host_metrics", metrics, { live: on });
+        db.update("host", host, { enabled: on });
+      };
+      switched(false);
+      for (const [ref, vm] of db.all("VM")) if (vm.resident_on === host && !vm.is_control_domain) domains.destroy(ref);
+      if (coordinator()[1]?.master === host) simulator.moveCoordinator();
+      return () => switched(true);
     },
     state: () => {
       const kept = [...classes.keys()].filter((name) => name !== "session" && name !== "task");

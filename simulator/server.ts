@@ -184,6 +184,7 @@ export class Server {
       return page(reply, 403, asXapiError(error).message);
     }
     const rule = pool.faults.match(key, Object.values(query));
+    if (rule?.when !== "after") await rule?.happens?.();
     if (rule?.http !== undefined || rule?.cut === true) {
       log(new XapiError("connection"));
       return breakReply(rule, reply, page);
@@ -196,6 +197,7 @@ export class Server {
     try {
       if (rule?.code !== undefined && rule.when !== "after") throw faultError(rule);
       const result = await action.handle(cutRequest(request, rule, reply), cutReply(reply, rule), ctx);
+      if (rule?.when === "after") await rule.happens?.();
       if (rule?.code !== undefined) throw faultError(rule);
       if (result === FORWARDED && task === given) {
         log();
