@@ -5,7 +5,21 @@ import { demandHalted, judgeRun } from "./guestRun.ts";
 import type { Rec } from "./xapi/records.ts";
 
 const nonce = "0123456789abcdef0123456789abcdef";
-const run = { vmName: "plat 1 packaging", nonce, bootMinutes: 15 };
+const run = {
+  vmName: "plat 1 packaging",
+  nonce,
+  bootMinutes: 15,
+  steps: [
+    { id: "01", name: "Target device" },
+    { id: "02", name: "Broker agent" },
+  ],
+  facts: [
+    { id: "cbs-reboot-pending", check: "pendingReboot" },
+    { id: "msi-service", check: "installer" },
+    { id: "ngen-workers", check: "ngen" },
+    { id: "ngen-queue-64-v4", check: "ngen" },
+  ],
+};
 const vm = (power_state: string, progress?: string): Rec<"VM"> =>
   ({
     name_label: "plat 1 packaging",
@@ -26,7 +40,46 @@ it.each([
     look(vm("Running"), { heard: true, overdue: true }),
     { message: "the guest is at work (it has no tools to say more)" },
   ],
-  ["it tells its progress", look(vm("Running", `${nonce} 1 7 step 02 running`)), { state: "pending", message: "step 02 running" }],
+  [
+    "it tells its progress",
+    look(vm("Running", `${nonce} 1 7 step 02 running`)),
+    { state: "pending", message: "[2/2] Broker agent: running" },
+  ],
+  [
+    "it restarts after a step",
+    look(vm("Running", `${nonce} 1 8 restart for step 02`)),
+    { message: "[2/2] Broker agent: restarting the guest" },
+  ],
+  ["of a step that was not ordered", look(vm("Running", `${nonce} 1 7 step 09 running`)), { message: "step 09 running" }],
+  ["a check is under way", look(vm("Running", `${nonce} 1 7 check b ngen`)), { message: "[3/3] Microsoft NGen: second sample" }],
+  ["of a check that was not ordered", look(vm("Running", `${nonce} 1 7 check b constructor`)), { message: "check b constructor" }],
+  [
+    "NGen and Windows Installer are at work",
+    look(vm("Running", `${nonce} 1 7 waiting for msi-service ngen-workers ngen-queue-64-v4`)),
+    { message: "waiting, not ready yet: Installation in progress (msi-service); Microsoft NGen (ngen-workers, ngen-queue-64-v4)" },
+  ],
+  [
+    "a restart is pending",
+    look(vm("Running", `${nonce} 1 7 restart for cbs-reboot-pending`)),
+    { message: "restarting the guest because of Restart after an installation (cbs-reboot-pending)" },
+  ],
+  [
+    "NGen's queue is run",
+    look(vm("Running", `${nonce} 1 7 fix ngen 32-v4`)),
+    { message: "running NGen's queue in the foreground: Framework\\v4.0.30319" },
+  ],
+  ["NGen's framework is none that we know", look(vm("Running", `${nonce} 1 7 fix ngen x`)), { message: "fix ngen x" }],
+  [
+    "it can't be stopped",
+    look(vm("Running", `${nonce} 1 7 left running: ngen-workers`)),
+    { message: "left running, still at work: Microsoft NGen (ngen-workers)" },
+  ],
+  [
+    "what it waits for is no fact of ours",
+    look(vm("Running", `${nonce} 1 7 waiting for godot`)),
+    { message: "waiting, not ready yet: godot" },
+  ],
+  ["its words are those of an object", look(vm("Running", `${nonce} 1 7 toString`)), { message: "toString" }],
   ["with per cent", look(vm("Running", `${nonce} 2 8 fix ngen 40%`)), { message: "fix ngen", percent: 40 }],
   ["with more than all of it", look(vm("Running", `${nonce} 2 8 fix ngen 400%`)), { message: "fix ngen 400%" }],
   [

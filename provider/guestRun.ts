@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { duration, GuestError, ProviderError } from "./errors.ts";
 import type { Order } from "./guest/order.ts";
 import { type PayloadContent, type PayloadReport, readPayload, writePayload } from "./guest/payload.ts";
+import { type Asked, shownProgress } from "./guest/progress.ts";
 import { onlyDuplicate } from "./layer/build.ts";
 import { lookKey } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
@@ -27,8 +28,9 @@ export interface GuestRun {
   /** The build that machine and payload disk are of. */
   build: string;
   nonce: string;
-  /** The order's steps: what progress calls by number is shown by name. */
-  steps?: readonly { id: string; name: string }[] | undefined;
+  /** The order's steps and facts: what progress calls by number is shown by name. */
+  steps?: Asked["steps"];
+  facts?: Asked["facts"];
   /** Names the wait in errors. */
   doing: string;
   /** Manual mode: nobody is heard before the engineer is done, and this is shown meanwhile. */
@@ -149,7 +151,7 @@ class SilentGuestError extends GuestError {}
 
 /** Pure: what one look at a machine under orders means. */
 export function judgeRun(
-  run: Pick<GuestRun, "vmName" | "nonce" | "steps" | "manual" | "bootMinutes">,
+  run: Pick<GuestRun, "vmName" | "nonce" | "steps" | "facts" | "manual" | "bootMinutes">,
   { vm, heard, overdue }: { vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean },
 ): Verdict<true> {
   if (vm === undefined)
@@ -162,7 +164,7 @@ export function judgeRun(
   if (vm.power_state === "Halted") return { state: "ready", value: true };
   if (vm.power_state !== "Running") return { state: "pending", message: `the machine is ${vm.power_state.toLowerCase()}: resume it` };
   const progress = progressOf(vm, run.nonce);
-  if (progress !== undefined) return { state: "pending", ...withPercent(named(progress, run.steps ?? [])) };
+  if (progress !== undefined) return { state: "pending", ...shownProgress(progress, run) };
   if (run.manual !== undefined) return { state: "pending", message: run.manual };
   if (heard) return { state: "pending", message: "the guest is at work (it has no tools to say more)" };
   if (!overdue) return { state: "pending", message: "booting; nothing heard from its bootstrap yet" };
@@ -181,18 +183,6 @@ export function judgeRun(
 function progressOf(vm: Rec<"VM"> | undefined, nonce: string): string | undefined {
   const match = /^([0-9a-f]{32}) (\d{1,6}) (\d{1,9}) ([\x20-\x7e]{1,200})/.exec(vm?.xenstore_data[PROGRESS_KEY] ?? "");
   return match?.[1] === nonce ? match[4] : undefined;
-}
-
-/** "step 02 running" as "[2/4] Broker agent: running". */
-function named(progress: string, steps: readonly { id: string; name: string }[]): string {
-  const [, id, state] = /^step (\d{2,3}) (.+)$/.exec(progress) ?? [];
-  const at = steps.findIndex((step) => step.id === id);
-  return at < 0 ? progress : `[${at + 1}/${steps.length}] ${steps[at]?.name}: ${state}`;
-}
-
-function withPercent(text: string): { message: string; percent?: number } {
-  const match = /^(.*?)\s+(\d{1,3})\s?%$/.exec(text);
-  return match?.[1] === undefined || Number(match[2]) > 100 ? { message: text } : { message: match[1], percent: Number(match[2]) };
 }
 
 async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<void> {

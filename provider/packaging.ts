@@ -197,6 +197,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       build: held.entry.build,
       nonce: order.nonce,
       steps: order.steps,
+      facts: order.facts,
       doing: wanted.mode === "manual" ? `the engineer at "${machine.name}"` : `the install steps in "${machine.name}"`,
       manual: wanted.mode === "manual" ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
       starts,

@@ -10,6 +10,7 @@ import { GiB, removeMachine } from "./layer/build.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
 import { applyRetention } from "./layer/layers.ts";
 import { type Held, withLease } from "./layer/lease.ts";
+import { OPEN } from "./layer/marks.ts";
 import { diskOf, mended, type OpenedVersion } from "./layer/open.ts";
 import { randomId, versionId } from "./layer/record.ts";
 import { driftOf, sealedRefusal } from "./layer/sealed.ts";
@@ -144,6 +145,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       payload: parts.payload.$ref,
       build: held.entry.build,
       nonce: order.nonce,
+      facts: order.facts,
       doing: `"${machine.name}" to be ready for finalizing`,
       starts,
       bootMinutes: BOOT_MINUTES,
@@ -194,6 +196,8 @@ async function entryOf(
   const { xapi } = opened;
   // What a disk takes is counted when the storage is asked to (SM's vdi_update), not when it is written.
   await xapi.call("VDI.update", before.$ref);
+  // Before the seal: what is sealed never looks open, whenever this run ends.
+  if (OPEN in before.other_config) await xapi.call("VDI.remove_from_other_config", before.$ref, OPEN);
   const vdi = (await xapi.record("VDI", before.$ref)) ?? before;
   const { srType } = held.entry;
   const thin = THIN.has((srType?.sr === vdi.SR ? srType.type : (await xapi.record("SR", vdi.SR))?.type) ?? "");

@@ -46,7 +46,7 @@ shutdown /s${force} /t 0
 exit /b 0
 
 :restart
-echo xenlayer: restart
+echo xenlayer: restart%why%
 shutdown /r${force} /t 0
 exit /b 0
 

@@ -7,13 +7,13 @@ import type { Order } from "./order.ts";
 const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", reboot: "want_reboot" } as const;
 
 export function finalizeScript(order: Order, promptOf: (check: string) => string): string {
-  const facts = order.facts.map((fact) =>
-    gather(
-      fact,
-      "",
-      order.accept.includes(fact.id) ? [] : ["set quiet=no", `set ${FIX_VARIABLES[fact.fix]}=yes`, `set blocked=%blocked% ${fact.id}`],
-    ),
-  );
+  const facts = order.facts.map((fact, index) => {
+    const loud = order.accept.includes(fact.id)
+      ? []
+      : ["set quiet=no", `set ${FIX_VARIABLES[fact.fix]}=yes`, `set blocked=%blocked% ${fact.id}`];
+    const begins = order.facts[index - 1]?.check !== fact.check;
+    return `${begins ? `echo xenlayer: check %r% ${fact.check}\n` : ""}${gather(fact, "", loud)}`;
+  });
   const manual = order.mode === "manual";
   return `${header(order, "looks twice whether anything is pending, mends what the order allows, reports, and powers off.")}${begin}set kms=no
 set ngen_runs=0
@@ -81,7 +81,6 @@ set want_wait=no
 set want_ngen=no
 set want_reboot=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
-echo xenlayer: facts %r%
 ${facts.join("\n")}
 exit /b 0
 ${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${order.kms.rearm ? kmsStops(manual) : ""}${endings(order, "finalize")}`;
@@ -100,6 +99,7 @@ set limit=${Math.ceil(order.fixes.msiWaitSeconds)}
 if "%want_ngen%"=="yes" set limit=${Math.ceil(order.fixes.ngenWaitSeconds)}
 ${order.fixes.ngen === "wait" ? "" : 'if "%want_wait%"=="no" if "%want_ngen%"=="yes" if %ngen_runs% lss 2 goto mend_ngen\n'}if "%want_wait%%want_ngen%"=="nono" goto mend_reboot
 if %waited% geq %limit% goto stop
+echo xenlayer: waiting for%blocked%
 ${pause(poll)}
 set /a waited=waited+${poll}
 goto again
@@ -111,6 +111,7 @@ if %reboots% gtr ${order.fixes.rebootMax} goto stop
 call :settle
 if not "%busy%"=="" goto left
 >out\\reboots echo %reboots%
+set why= for%blocked%
 >>out\\fixes.txt echo %attempt% reboot rc=0
 goto restart`;
 }

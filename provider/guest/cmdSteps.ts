@@ -53,6 +53,7 @@ exit /b 0
 >out\\steps\\%step%\\state echo reboot
 call :settle
 if not "%busy%"=="" goto left
+set why= for step %step%
 goto restart
 
 rem Sets state and tries; a step that the machine went down in is run again, but not for ever.

@@ -68,8 +68,8 @@ off() {
   exit 0
 }
 
-restart() {
-  progress "restart"
+restart() { # why
+  progress "restart for$1"
   sync
   sleep ${Math.min(order.wait.flushSeconds, 1)}
   reboot || shutdown -r now || systemctl reboot

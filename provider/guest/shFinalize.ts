@@ -23,8 +23,12 @@ round() {
   want_reboot=no
   rm -rf "$r"
   mkdir -p "$r"
-  progress "facts $1"
-${order.facts.map((fact) => gather(fact, order.accept.includes(fact.id))).join("\n")}
+${order.facts
+  .map((fact, index) => {
+    const begins = order.facts[index - 1]?.check !== fact.check;
+    return `${begins ? `  progress "check $1 ${fact.check}"\n` : ""}${gather(fact, order.accept.includes(fact.id))}`;
+  })
+  .join("\n")}
   sync
 }
 
@@ -78,6 +82,7 @@ ${
     : `  if [ "$want_none" = yes ]; then stop b; fi
   if [ "$want_wait" = yes ]; then
     if [ "$waited" -ge ${order.fixes.msiWaitSeconds} ]; then stop b; fi
+    progress "waiting for$blocked"
     sleep ${Math.max(order.wait.pollSeconds, 1)}
     waited=$((waited + ${Math.max(order.wait.pollSeconds, 1)}))
     continue
@@ -88,7 +93,7 @@ ${
     if settle; then
       put out/reboots "$reboots"
       echo "$attempt reboot rc=0" >>out/fixes.txt
-      restart
+      restart "$blocked"
     fi
     stop b
   fi`

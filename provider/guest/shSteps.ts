@@ -78,7 +78,7 @@ step() { # id, script, seconds, exit codes that mean done, exit codes that mean 
   for code in $5; do
     if [ "$rc" = "$code" ]; then
       put "$d/state" reboot
-      if settle; then restart; fi
+      if settle; then restart " step $1"; fi
       answer blocked "" "$1" "$busy"
       progress "left running:$busy"
       exit 0
