@@ -86,6 +86,8 @@ const sealedSchema = z.looseObject({
 const leaseSchema = z.looseObject({
   run: z.string(),
   host: z.string(),
+  /** Which machine, and which processes of it, `pid` is among; absent where that can't be told. */
+  machine: z.string().optional(),
   pid: z.number(),
   started: z.string().optional(),
   until: z.number(),

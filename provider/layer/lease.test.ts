@@ -113,13 +113,27 @@ it("does nothing where the run that was waited for has done it", async () => {
   expect(await now()).toEqual({ ...entry("theirs"), state: "Deployable" });
 });
 
+/** What a lease of this process says of its machine. */
+async function thisMachine(): Promise<string> {
+  const own = await withLease<Lease | undefined>(
+    ctx,
+    record,
+    "1",
+    () => entry("ours"),
+    async (held) => ({ result: held.entry.lease }),
+  );
+  if (own?.machine === undefined) throw new Error("this machine can't be told from others");
+  return own.machine;
+}
+
 it("overtakes a run that is dead, wherever it can be told", async () => {
   const ended = spawnSync("true").pid ?? 0;
+  const machine = await thisMachine();
   for (const dead of [
     lease({ until: Date.now() - 1 }),
-    lease({ host: hostname(), pid: ended }),
+    lease({ machine, pid: ended }),
     // Its process id was given to another process since.
-    lease({ host: hostname(), pid: process.pid, started: "1" }),
+    lease({ machine, pid: process.pid, started: "1" }),
   ]) {
     await record.refresh();
     await record.put("1", entry("dead", dead));
@@ -135,8 +149,17 @@ it("overtakes a run that is dead, wherever it can be told", async () => {
   expect(said).toEqual([]);
 });
 
-it("doesn't overtake a live process of this machine", async () => {
-  await record.put("1", entry("theirs", lease({ host: hostname(), pid: process.pid })));
+it("overtakes neither a live process of this machine, nor any of a machine or container that has only the same name", async () => {
+  const machine = await thisMachine();
+  const ended = spawnSync("true").pid ?? 0;
+  for (const theirs of [
+    lease({ host: hostname(), pid: ended }),
+    lease({ host: hostname(), machine: `${machine}0`, pid: ended }),
+    lease({ host: hostname(), machine, pid: process.pid }),
+  ]) {
+    await record.put("1", entry("theirs", theirs));
+    expect(() => demandFree(record, "1")).toThrow(/is being worked on by a run on/);
+  }
   const waiting = freeToTake(ctx, record, "1");
   await vi.waitFor(() => expect(said).toHaveLength(1));
   cancel.abort();

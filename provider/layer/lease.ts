@@ -1,6 +1,6 @@
 // One open operation per version: whoever works on a version holds a lease in its entry, written by compare-and-swap and renewed while the work goes on.
 // A holder that is slow finds out when it renews (another generation is there) and its signal is aborted before its next change.
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { ConflictError } from "../errors.ts";
 import type { Context } from "../resource.ts";
@@ -24,6 +24,8 @@ export interface Held {
   readonly lost: boolean;
   readonly entry: Entry;
   update(change: (entry: Entry) => Entry): Promise<void>;
+  /** Before a change that follows a long wait, or (`always`) takes something away: fails where another run has taken the version over. */
+  confirm(always?: boolean): Promise<void>;
 }
 
 /**
@@ -40,29 +42,29 @@ export async function withLease<T>(
   const taken = await take(ctx, record, name, first);
   if (taken === undefined) return undefined;
   let entry = taken;
-  let confirmedAt = performance.now();
+  let confirmedAt = now();
   const lost = new AbortController();
   const signal = AbortSignal.any([ctx.signal, lost.signal]);
   let writes: Promise<unknown> = Promise.resolve();
-  const put = async (next: Entry): Promise<void> => {
-    // While the lease is fresh nobody else writes; a run that slept may have been overtaken, and more than once.
-    const confirmed = performance.now() - confirmedAt > RENEW_MS / 2;
+  const put = async (next: Entry, confirmed = isStale(confirmedAt)): Promise<void> => {
     await record.put(name, next, { confirmed }).catch((error: unknown) => {
       if (error instanceof ConflictError)
         lost.abort(new ConflictError(`lost the lease of version ${name}: another run has taken it over`, { cause: error }));
       throw error;
     });
-    if (confirmed) confirmedAt = performance.now();
+    if (confirmed) confirmedAt = now();
     entry = next;
   };
-  const write = (change: (entry: Entry) => Entry): Promise<void> => {
-    const done = writes.then(() => {
-      signal.throwIfAborted();
-      return put(change(entry));
-    });
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const done = writes.then(work);
     writes = done.catch(() => {});
     return done;
   };
+  const write = (change: (entry: Entry) => Entry): Promise<void> =>
+    inTurn(() => {
+      signal.throwIfAborted();
+      return put(change(entry));
+    });
   // A renewal that fails otherwise is made up for by the next, or the lease ends.
   const renewal = setInterval(() => void write((current) => ({ ...current, lease: newLease() })).catch(() => {}), RENEW_MS);
   renewal.unref();
@@ -70,7 +72,11 @@ export async function withLease<T>(
     clearInterval(renewal);
     await writes;
     lost.signal.throwIfAborted();
-    if (record.versions.has(name)) await put(withoutLease(change(entry)));
+    if (!record.versions.has(name)) return;
+    const last = withoutLease(change(entry));
+    // A seal is not taken back: it is confirmed however fresh the lease is, for a clock that is ahead elsewhere may have let another run in.
+    const seals = last.state === "Deployable" && entry.state !== "Deployable";
+    await put(last, seals || isStale(confirmedAt));
   };
   try {
     const { result, finish = (current) => current } = await work({
@@ -82,6 +88,11 @@ export async function withLease<T>(
         return entry;
       },
       update: (change) => write((current) => ({ ...change(current), lease: newLease() })),
+      confirm: (always = false) =>
+        inTurn(async () => {
+          lost.signal.throwIfAborted();
+          if (always || isStale(confirmedAt)) await put({ ...entry, lease: newLease() }, true);
+        }),
     });
     await end(finish);
     return result;
@@ -90,6 +101,16 @@ export async function withLease<T>(
     throw lost.signal.aborted ? lost.signal.reason : error;
   }
 }
+
+/** Neither clock alone tells how long ago something was: one stands still while the machine sleeps, the other can be set. */
+interface Moment {
+  monotonic: number;
+  wall: number;
+}
+const now = (): Moment => ({ monotonic: performance.now(), wall: Date.now() });
+
+/** While the lease is fresh nobody else writes; a run that slept may have been overtaken, and more than once. */
+const isStale = (since: Moment): boolean => Math.max(performance.now() - since.monotonic, Math.abs(Date.now() - since.wall)) > RENEW_MS / 2;
 
 /** The entry with our lease in it. Of two runs that find a version free at the same time, one is told that it came second, and waits. */
 async function take(
@@ -155,6 +176,9 @@ const heldByOther = (record: LayerRecord, name: string, lease: Lease, hint: stri
     { hint },
   );
 
+/** Whether another live run holds it. */
+export const isHeld = (record: LayerRecord, name: string): boolean => heldFor(record, name) > 0;
+
 /** Milliseconds that another live run still holds it; none when it is free, ours, or a dead run's. */
 function heldFor(record: LayerRecord, name: string): number {
   const lease = record.versions.get(name)?.lease;
@@ -164,13 +188,15 @@ function heldFor(record: LayerRecord, name: string): number {
 /** Takes away a version that this run has begun. */
 export async function abandon(ctx: Context, record: LayerRecord, name: string, held: Held): Promise<void> {
   if (held.lost) return;
+  await held.confirm(true);
   await removeBuild(ctx, record.xapi, record, held.entry);
   await record.remove(name);
 }
 
 function newLease(): Lease {
   const started = startTime(process.pid);
-  return { run: RUN, host: hostname(), pid: process.pid, ...(started === undefined ? {} : { started }), until: Date.now() + LEASE_MS };
+  const known = { ...(MACHINE === undefined ? {} : { machine: MACHINE }), ...(started === undefined ? {} : { started }) };
+  return { run: RUN, host: hostname(), pid: process.pid, ...known, until: Date.now() + LEASE_MS };
 }
 
 export function withoutLease(entry: Entry): Entry {
@@ -178,9 +204,18 @@ export function withoutLease(entry: Entry): Entry {
   return rest as Entry;
 }
 
+// Names of hosts tell nothing: runners are made from one image. The id of this boot and the namespace of its processes (random(4), pid_namespaces(7)) do.
+const MACHINE = ((): string | undefined => {
+  try {
+    return `${readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim()} ${readlinkSync("/proc/self/ns/pid")}`;
+  } catch {
+    return undefined;
+  }
+})();
+
 // A run of this very machine that was killed can be told by its process; elsewhere only the time tells.
 function isDead(lease: Lease): boolean {
-  if (lease.host !== hostname()) return false;
+  if (MACHINE === undefined || lease.machine !== MACHINE) return false;
   try {
     process.kill(lease.pid, 0);
   } catch (error) {

@@ -3,6 +3,7 @@
 // second of two writers, so a write is compare-and-swap, and a run killed between the two calls of a write leaves the newer one to be read.
 // A writer that fell behind by more than one generation would find its key free: a confirmed write looks whether what it follows is still there.
 import { randomBytes } from "node:crypto";
+import * as z from "zod";
 import { ConflictError, ProviderError, XapiError } from "../errors.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
@@ -62,18 +63,20 @@ export class LayerRecord {
 
   /** The record of a layer by its id; undefined = there is none (its SR could be asked). Missing marks are rebuilt from the document in its content. */
   static async open(xapi: Xapi, layerId: string, report?: (message: string) => void): Promise<LayerRecord | undefined> {
-    let vdi = await xapi.get("VDI", layerId);
-    // A storage migration gives a new uuid and drops other_config, but keeps the description (xapi.md 5.1 pool_migrate).
-    vdi ??= (await xapi.find("VDI", { name_description: recordDescription(layerId) })).find(
-      (found) => !found.is_a_snapshot && (!bearsMeta(found) || isBound(found)),
-    );
+    let vdi = (await xapi.get("VDI", layerId)) ?? (await movedRecord(xapi, layerId));
     if (vdi === undefined) return undefined;
     if (!bearsMeta(vdi)) vdi = await rebuild(xapi, vdi, layerId, report);
-    return new LayerRecord(xapi, vdi);
+    const record = new LayerRecord(xapi, vdi);
+    // The uuid of somebody's copy is no layer's id.
+    return record.layerId === layerId ? record : undefined;
   }
 
-  /** Of VDIs that were looked at anyway. Copies of records, and records that can't be read, are left out. */
-  static among(xapi: Xapi, vdis: readonly Rec<"VDI">[]): LayerRecord[] {
+  /** Of VDIs that were looked at anyway. Copies of records, and records that can't be read (`unreadable` hears of them), are left out. */
+  static among(
+    xapi: Xapi,
+    vdis: readonly Rec<"VDI">[],
+    unreadable: (vdi: Rec<"VDI">, error: RecordError) => void = () => {},
+  ): LayerRecord[] {
     return vdis
       .filter((vdi) => bearsMeta(vdi) && !vdi.is_a_snapshot)
       .flatMap((vdi) => {
@@ -81,8 +84,9 @@ export class LayerRecord {
           const record = new LayerRecord(xapi, vdi);
           return record.layerId === vdi.uuid || isBound(vdi) ? [record] : [];
         } catch (error) {
-          if (error instanceof RecordError) return [];
-          throw error;
+          if (!(error instanceof RecordError)) throw error;
+          unreadable(vdi, error);
+          return [];
         }
       });
   }
@@ -229,9 +233,22 @@ const keysOf = (vdi: Rec<"VDI"> | undefined, prefix: string): string[] =>
 // "version sealed" and "version changed" are said by different resources, each with a comment of its own.
 const kindOf = (event: string): string => (/^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal");
 
+// A storage migration gives a new uuid and drops other_config, but keeps the description (xapi.md 5.1 pool_migrate).
+async function movedRecord(xapi: Xapi, layerId: string): Promise<Rec<"VDI"> | undefined> {
+  const found = await xapi.find("VDI", { name_description: recordDescription(layerId) });
+  const candidates = found.filter((vdi) => !vdi.is_a_snapshot && (!bearsMeta(vdi) || isBound(vdi)));
+  if (candidates.length > 1)
+    throw new RecordError(`the record of layer ${layerId} is gone, and several disks say that they are it: ${listed(candidates)}`, {
+      hint: "remove, or describe otherwise, those that are copies",
+    });
+  return candidates[0];
+}
+
 const auditKey = (entry: Audit, index: number): string => `${AUDIT}${entry.at}-${String(index).padStart(4, "0")}`;
 const versionPrefix = (name: string): string => `${VERSION}${encodeURIComponent(name)}:`;
 const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf(":") + 1));
+const listed = (vdis: readonly Rec<"VDI">[]): string => vdis.map(({ uuid, name_label }) => `${uuid} ("${name_label}")`).join(", ");
+const generationSchema = z.number().int().positive();
 
 // The key of an audit entry is random and that of a first meta is unique to a fresh VDI: a duplicate is our own call, repeated after a lost answer.
 function ignoreOwnDuplicate(error: unknown): void {
@@ -242,25 +259,32 @@ function parse(vdi: Rec<"VDI">): { meta: Slot<Meta>; versions: Map<string, Slot<
   let meta: Slot<Meta> | undefined;
   const versions = new Map<string, Slot<Entry>>();
   const audits = new Map<string, Audit>();
-  const read = <T>(key: string, text: string, schema: { parse: (value: unknown) => T }): T => {
+  const understood = <T>(key: string, read: () => T): T => {
     try {
-      return schema.parse(JSON.parse(text));
+      return read();
     } catch (error) {
-      throw new RecordError(`layer record ${vdi.uuid} ("${vdi.name_label}"): key ${key} can't be read`, {
-        hint: "it may come from a newer release of xenlayer; nothing was changed",
-        cause: error,
+      const shown = key.length > 200 ? `${key.slice(0, 200)}…` : key;
+      throw new RecordError(`layer record ${vdi.uuid} ("${vdi.name_label}"): key ${shown} can't be read`, {
+        hint: "it may come from a newer release of xenlayer, or from somebody else; nothing was changed",
+        cause: error instanceof z.ZodError ? new Error(z.prettifyError(error)) : error,
       });
     }
   };
   for (const [key, text] of Object.entries(vdi.other_config)) {
-    const generation = generationOf(key);
-    if (key.startsWith(META)) {
-      if (meta === undefined || generation > meta.generation) meta = { generation, value: read(key, text, metaSchema) };
-    } else if (key.startsWith(VERSION)) {
-      const name = decodeURIComponent(key.slice(VERSION.length, key.lastIndexOf(":")));
-      const known = versions.get(name);
-      if (known === undefined || generation > known.generation) versions.set(name, { generation, value: read(key, text, entrySchema) });
-    } else if (key.startsWith(AUDIT)) audits.set(key, read(key, text, auditSchema));
+    const slot = <T>(known: Slot<T> | undefined, schema: { parse: (value: unknown) => T }): Slot<T> => {
+      const generation = understood(key, () => generationSchema.parse(generationOf(key)));
+      if (known !== undefined && generation <= known.generation) return known;
+      return { generation, value: understood(key, () => schema.parse(JSON.parse(text))) };
+    };
+    if (key.startsWith(META)) meta = slot(meta, metaSchema);
+    else if (key.startsWith(VERSION)) {
+      const name = understood(key, () => decodeURIComponent(key.slice(VERSION.length, key.lastIndexOf(":"))));
+      versions.set(name, slot(versions.get(name), entrySchema));
+    } else if (key.startsWith(AUDIT))
+      audits.set(
+        key,
+        understood(key, () => auditSchema.parse(JSON.parse(text))),
+      );
   }
   if (meta === undefined) throw new RecordError(`VDI ${vdi.uuid} ("${vdi.name_label}") is no layer record: it bears no xenlayer:meta key`);
   return { meta, versions, audits };
@@ -275,15 +299,24 @@ async function rebuild(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report?: (m
         hint: "restore it from a backup, or remove it and its disks by hand",
       },
     );
+  // Somebody has restored, or copied, another record over it.
+  if (document.meta.uuid !== layerId)
+    throw new RecordError(
+      `VDI ${vdi.uuid} ("${vdi.name_label}") should be the record of layer ${layerId}, but its content is that of layer ${document.meta.uuid} ("${document.meta.name}")`,
+      { hint: "restore its own content from a backup, or remove it and its disks by hand" },
+    );
+  // Another run may have done the same since this one looked, and gone on.
+  const now = await xapi.record("VDI", vdi.$ref);
+  if (now === undefined || bearsMeta(now)) return now ?? vdi;
   const marks = { connector: document.meta.connectorId, role: "layer" as const, layer: layerId };
   const other = {
-    ...vdi.other_config,
-    ...(marksOf(vdi) === undefined ? boundMarks(marks, vdi.uuid) : {}),
+    ...now.other_config,
+    ...(marksOf(now) === undefined ? boundMarks(marks, now.uuid) : {}),
     [`${META}1`]: JSON.stringify(document.meta),
     ...Object.fromEntries(Object.entries(document.versions).map(([name, entry]) => [`${versionPrefix(name)}1`, JSON.stringify(entry)])),
     ...Object.fromEntries(document.audit.map((entry, index) => [auditKey(entry, index), JSON.stringify(entry)])),
   };
   await xapi.call("VDI.set_other_config", vdi.$ref, other);
   report?.(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);
-  return { ...vdi, other_config: other };
+  return { ...now, other_config: other };
 }

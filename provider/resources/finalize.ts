@@ -7,6 +7,7 @@ import { applyRetention } from "../layer/layers.ts";
 import { freeToTake } from "../layer/lease.ts";
 import { demandStorage, demandVersion, diskOf, openVersion } from "../layer/open.ts";
 import { driftOf, sealedRefusal, tellDoubts } from "../layer/sealed.ts";
+import { objectName } from "../names.ts";
 import { type CheckFailure, defineResource } from "../resource.ts";
 import { changedSettings, sealed, told } from "../sealing.ts";
 import { connectFor } from "../session.ts";
@@ -15,7 +16,7 @@ export const inputs = z.object({
   connector: connectorInput,
   disk: z.string().min(1).describe("Id of the PackagingDisk.").meta({ willReplaceOnChanges: true }),
   machine: z.string().min(1).describe("Id of the PackagingMachine."),
-  version: z.string().trim().min(1).max(100).describe("Name of the version; must be the disk's."),
+  version: objectName(100).describe("Name of the version; must be the disk's."),
   checks: checkPolicies.optional().describe("Policy per check: fix, block, warn or ignore."),
   ngen: ngenMode.default("execute-queued").describe("What is done about queued NGen work: wait, execute-queued or update-force."),
   kms: z.enum(["rearm", "none"]).default("none").describe("rearm: KMS is rearmed as the last act; refused at a remaining count of 0."),

@@ -9,19 +9,15 @@ import { createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../
 import { demandStorage, diskIsThere, openLayer } from "../layer/open.ts";
 import { LayerRecord, randomId, versionId } from "../layer/record.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
+import { objectName } from "../names.ts";
 import { takenBack } from "../plan.ts";
 import { type CheckFailure, defineResource, holdsUnknown } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
 export const inputs = z.object({
   connector: connectorInput,
-  name: z.string().trim().min(1).max(200).describe("Name of the OS layer, unique among the connector's layers."),
-  version: z
-    .string()
-    .trim()
-    .min(1)
-    .max(100)
-    .describe("Name of the version that `source` becomes. Another name adds a version; the older ones stay."),
+  name: objectName(200).describe("Name of the OS layer, unique among the connector's layers."),
+  version: objectName(100).describe("Name of the version that `source` becomes. Another name adds a version; the older ones stay."),
   source: z
     .strictObject({
       file: z.string().optional().describe("Path of a VHD, raw or QCOW2 disk image; streamed sparsely."),

@@ -11,6 +11,7 @@ import { abandon, freeToTake, withLease } from "../layer/lease.ts";
 import { demandStorage, demandVersion, diskIsThere, openLayer, openVersion } from "../layer/open.ts";
 import { type LayerRecord, versionId } from "../layer/record.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
+import { objectName } from "../names.ts";
 import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 import type { Xapi } from "../xapi/client.ts";
@@ -19,14 +20,14 @@ import type { Rec } from "../xapi/records.ts";
 export const inputs = z.object({
   connector: connectorInput,
   layer: z.string().min(1).describe("Id of the platform layer (`layer.layerId`).").meta({ willReplaceOnChanges: true }),
-  version: z.string().trim().min(1).max(100).describe("Name of the new version, unique in the layer."),
+  version: objectName(100).describe("Name of the new version, unique in the layer."),
   baseVersion: z.string().optional().describe("Name of the version of this layer to start from; default: its latest sealed one."),
   osVersion: z.string().optional().describe("Name of a version of the OS layer to start afresh from (rebase)."),
   base: z
     .string()
     .optional()
     .describe("Resolved by xenlayer, shown for review: `<layer>/<version>` this version is based on. Don't set it."),
-  fileName: z.string().trim().min(1).max(250).optional().describe("name_label of the disk; default: `<layer> <version>`."),
+  fileName: objectName(250).optional().describe("name_label of the disk; default: `<layer> <version>`."),
   format: z.enum(["vhd", "qcow2"]).default("vhd").describe("Disk format: what the storage repository can hold."),
   sizeGiB: z.number().positive().max(2040).optional().describe("Virtual size in GiB; can only grow. Default: the base's."),
   triggers: z.record(z.string(), z.string()).optional().describe("Digests by a name that people read; a changed one clones the disk anew."),

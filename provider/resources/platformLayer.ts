@@ -7,6 +7,7 @@ import type { Meta } from "../layer/entry.ts";
 import { applyRetention, createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
 import { demandStorage, openLayer } from "../layer/open.ts";
 import { LayerRecord, randomId } from "../layer/record.ts";
+import { objectName } from "../names.ts";
 import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
@@ -17,7 +18,7 @@ export const connectionBrokers = ["none", "xendesktop", "xenapp", "view", "rds",
 
 export const inputs = z.object({
   connector: connectorInput,
-  name: z.string().trim().min(1).max(200).describe("Name of the layer, unique among the connector's layers."),
+  name: objectName(200).describe("Name of the layer, unique among the connector's layers."),
   osLayer: z.string().min(1).describe("Id of the OS layer it belongs to for good (`os.layerId`)."),
   purpose: z.enum(["packaging", "publishing"]).describe("packaging: used while making layers; publishing: part of published images."),
   platform: z
