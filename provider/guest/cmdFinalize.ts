@@ -2,6 +2,7 @@
 import { begin, cmdEcho, endings, gather, header, label, pause } from "./cmd.ts";
 import { KMS_COMMANDS, KMS_TEXTS } from "./facts/kms.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
+import { cmdInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
 
 const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", reboot: "want_reboot" } as const;
@@ -40,6 +41,7 @@ if "%quiet%"=="yes" set want_wait=yes
 ${manual ? 'if "%quiet%"=="yes" goto again\ngoto stop' : mend(order)}
 
 :quiet
+call :inventory
 ${order.kms.rearm ? kmsRearm : ""}rem Once more, as the last look before the power goes.
 set r=c
 set round=c
@@ -83,7 +85,7 @@ set want_reboot=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
 ${facts.join("\n")}
 exit /b 0
-${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${order.kms.rearm ? kmsStops(manual) : ""}${endings(order, "finalize")}`;
+${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${order.kms.rearm ? kmsStops(manual) : ""}${cmdInventory()}${endings(order, "finalize")}`;
 }
 
 const stopLine = (order: Order, check: string, prompt: string): string => {

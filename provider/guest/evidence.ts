@@ -1,5 +1,6 @@
 // What a guest wrote on its payload disk, read with bounds. Any bytes are taken for any file; what could not be read is listed among the problems,
 // and what is missing or malformed is simply not there for the judge.
+import { z } from "zod";
 import type { Raw } from "./fact.ts";
 import type { FatVolume } from "./fat.ts";
 import { type Order, order } from "./order.ts";
@@ -40,6 +41,10 @@ export interface PayloadReport {
   readonly rounds: ReadonlyMap<string, RoundReport>;
   readonly fixes: readonly { attempt: number; fix: string; rc: number }[];
   readonly kms: { readonly before?: Raw; readonly rearm?: Raw; readonly after?: Raw /** The boot that rearmed. */; readonly boot?: string };
+  /** What is installed, as it was answered (inventory.ts); absent: nothing was asked, or not come to. */
+  readonly inventory?: ReadonlyMap<string, Raw>;
+  /** The steps of the packaging boots, whose payload disk was made anew for the finalize. */
+  readonly packaging?: readonly StepReport[];
   readonly problems: readonly string[];
 }
 
@@ -48,6 +53,8 @@ const LIMIT = {
   boots: 65_536,
   order: 4 * 1024 * 1024,
   fact: 1024 * 1024,
+  inventory: 8 * 1024 * 1024,
+  packaging: 16 * 1024 * 1024,
   log: 65_536,
   entries: 1000,
   rounds: 64,
@@ -160,8 +167,12 @@ export function read(disk: Reader, problems: readonly string[]): PayloadReport {
   }
   const rearmBoot = disk.line("out/kms/started");
   if (rearmBoot !== undefined) kms.boot = rearmBoot;
+  const inventory = readInventory(disk);
+  const packaging = readPackaging(disk);
   return {
     ...(parsed === undefined ? {} : { order: parsed }),
+    ...(inventory.size === 0 ? {} : { inventory }),
+    ...(packaging === undefined ? {} : { packaging }),
     boots,
     ...(report === undefined ? {} : { report }),
     steps: stepIds.map((id) => readStep(disk, id)),
@@ -223,12 +234,56 @@ function readRound(disk: Reader, round: string): RoundReport {
   return facts;
 }
 
+function readInventory(disk: Reader): Map<string, Raw> {
+  const answers = new Map<string, Raw>();
+  for (const name of disk.files("out/inventory")) {
+    const [, id] = /^([a-z0-9-]{1,60})\.rc$/.exec(name) ?? [];
+    // The file of a program that writes its own answer is missing where it had none to write.
+    const raw = id === undefined ? undefined : readRaw(disk, `out/inventory/${id}`, LIMIT.inventory, "");
+    if (id !== undefined && raw !== undefined && raw !== "absent") answers.set(id, raw);
+  }
+  return answers;
+}
+
+/** Written by the provider under the finalize order, and in the guest's hands since. */
+const packagingFile = z.array(
+  z.object({
+    id: z.string().regex(/^\d{2,3}$/),
+    state: z.enum(["none", "running", "done", "reboot", "failed"]),
+    rc: z.int().exactOptional(),
+    log: z.string().max(LIMIT.log * 2),
+    logBytes: z.number().nonnegative(),
+    started: z.string().max(40).exactOptional(),
+    finished: z.string().max(40).exactOptional(),
+    timedOut: z.boolean(),
+    tries: z.int(),
+  }),
+);
+export const PACKAGING_FILE = "packaging.json";
+
+function readPackaging(disk: Reader): StepReport[] | undefined {
+  if (!disk.has(`files/${PACKAGING_FILE}`)) return undefined;
+  const text = disk.text(`files/${PACKAGING_FILE}`, LIMIT.packaging);
+  const parsed = packagingFile.safeParse(text === undefined ? undefined : parseJson(text));
+  if (parsed.success) return parsed.data;
+  disk.problem(`files/${PACKAGING_FILE} does not hold the steps of the packaging`);
+  return undefined;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** All three files, or no answer: a missing stream is not an empty one. */
-function readRaw(disk: Reader, path: string): Raw | "absent" | undefined {
+function readRaw(disk: Reader, path: string, limit: number = LIMIT.fact, missing?: string): Raw | "absent" | undefined {
   const rc = disk.line(`${path}.rc`);
   if (rc === "absent") return "absent";
   if (rc === undefined || !/^-?\d{1,10}$/.test(rc)) return undefined;
-  const out = disk.text(`${path}.out`, LIMIT.fact);
+  const out = disk.has(`${path}.out`) ? disk.text(`${path}.out`, limit) : missing;
   const err = disk.text(`${path}.err`, LIMIT.fact);
   return out === undefined || err === undefined ? undefined : { out, err, rc: Number(rc) };
 }

@@ -4,6 +4,7 @@ import { checks } from "./checks.ts";
 import { crlf } from "./cmd.ts";
 import * as cmdFinalize from "./cmdFinalize.ts";
 import * as cmdSteps from "./cmdSteps.ts";
+import { questions } from "./inventory.ts";
 import type { Order, OrderStep } from "./order.ts";
 import type { Script } from "./sh.ts";
 import * as shFinalize from "./shFinalize.ts";
@@ -34,6 +35,7 @@ function shScripts(order: Order): Script[] {
     { path: "package.sh", text: shSteps.packageScript(order) },
     { path: "finalize.sh", text: shFinalize.finalizeScript(order, promptOf) },
     ...order.facts.map((fact) => ({ path: `facts/${fact.id}.sh`, text: `# ${fact.check}: ${fact.id}\n${fact.command}\n` })),
+    ...questions.linux.map(({ id, command }) => ({ path: `inventory/${id}.sh`, text: `# inventory: ${id}\n${command}\n` })),
     ...order.steps.map((step) => ({ path: step.script, text: shSteps.stepScript(step) })),
   ];
 }

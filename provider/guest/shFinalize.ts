@@ -1,4 +1,5 @@
 // Finalizing in a Linux guest: two samples, bounded fixes, a last sample, the report, the power.
+import { shInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
 import { functions, gather, header, shQuote } from "./sh.ts";
 
@@ -54,7 +55,7 @@ ${
   exit 0`
 }
 }
-
+${shInventory()}
 attempt=$(cat out/attempt 2>/dev/null)
 case $attempt in '' | *[!0-9]* | ????*) attempt=0 ;; esac
 while :; do
@@ -100,6 +101,7 @@ ${
 }
 done
 
+inventory
 # Once more, as the last look before the power goes.
 round c
 if [ "$quiet" = no ]; then stop c; fi

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Clock } from "../../clock.ts";
 import type { PendingKind, RegistryContent, Tools, WindowsDescriptor } from "../descriptor.ts";
 import type { Files } from "./files.ts";
+import { addDriver } from "./inventory.ts";
 import { Ngen, ngenState } from "./ngen.ts";
 import { Registry } from "./registry.ts";
 
@@ -117,6 +118,7 @@ export class System {
     for (const driver of ["xenbus", "xenvbd", "xenvif", "xennet", "xeniface"]) {
       this.registry.apply({ [`${SERVICES}\\${driver}`]: { Start: ["REG_DWORD", "0x0"], Type: ["REG_DWORD", "0x1"] } });
     }
+    for (const [driver, version] of Object.entries(tools.drivers ?? {})) addDriver(this.registry, `${driver}.inf`, tools.vendor, version);
     for (const service of ["xenagent", "xenbus_monitor"]) this.services.add(service);
   }
 
@@ -240,6 +242,7 @@ function initialRegistry({ os, hostName }: WindowsDescriptor): RegistryContent {
       ProductName: ["REG_SZ", os.name],
       EditionID: ["REG_SZ", os.uname],
       CurrentBuildNumber: ["REG_SZ", String(os.build ?? 22631)],
+      UBR: ["REG_DWORD", "0x1"],
       CurrentMajorVersionNumber: ["REG_DWORD", `0x${(os.major ?? 10).toString(16)}`],
       CurrentMinorVersionNumber: ["REG_DWORD", `0x${(os.minor ?? 0).toString(16)}`],
     },

@@ -3,6 +3,7 @@
 
 import type { WindowsDescriptor } from "../descriptor.ts";
 import type { Files } from "./files.ts";
+import { pnputil, regExport } from "./inventory.ts";
 import { type Answer, argumentsOf, complained, type Process, said } from "./process.ts";
 import { reg } from "./registry.ts";
 import type { System } from "./system.ts";
@@ -226,10 +227,13 @@ export function frameworkOf(program: string): string | undefined {
 }
 
 const PROGRAMS: Readonly<Record<string, BuiltIn>> = {
-  reg: ({ system }, args) => {
+  reg: ({ system, files, process }, args) => {
     system.refresh();
-    return reg(system.registry, args);
+    const [verb = "", ...rest] = args;
+    if (verb.toLowerCase() !== "export") return reg(system.registry, args);
+    return regExport(system.registry, rest, (file, data) => files.write(files.locate(file, process.cwd), data));
   },
+  pnputil: ({ system }, args) => pnputil(system.registry, args),
   sc: scQuery,
   tasklist,
   cscript,

@@ -1,0 +1,21 @@
+// Times as a guest's script writes them: ISO 8601 in UTC on Linux; cmd's %DATE% %TIME% on Windows, whose date is written as the locale wants it.
+
+/** Seconds from one to the other, by the guest's clock; undefined where it can't be told (a clock that was set back, a form that is not known). */
+export function secondsBetween(started: string | undefined, finished: string | undefined): number | undefined {
+  const [from, to] = [instant(started), instant(finished)];
+  if (from !== undefined && to !== undefined) return to < from ? undefined : Math.round((to - from) / 1000);
+  const [begun, ended] = [timeOfDay(started), timeOfDay(finished)];
+  if (begun === undefined || ended === undefined) return undefined;
+  // Past midnight; no step may take a day (its limit).
+  return Math.round(ended < begun ? ended + 86_400 - begun : ended - begun);
+}
+
+const instant = (text = ""): number | undefined =>
+  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) && !Number.isNaN(Date.parse(text)) ? Date.parse(text) : undefined;
+
+/** "Thu 03/14/2024  9:05:07.12", "14.03.2024 10:22:11,34": %TIME% always counts 24 hours; its separators are the locale's. */
+function timeOfDay(text = ""): number | undefined {
+  const [, hours, minutes, seconds, hundredths = "0"] = /(?:^|\s)(\d{1,2})[:.](\d\d)[:.](\d\d)(?:[.,](\d\d))?\s*$/.exec(text) ?? [];
+  if (hours === undefined || Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) > 59) return undefined;
+  return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds) + Number(hundredths) / 100;
+}
