@@ -173,7 +173,7 @@ export function judgeRun(
     error: new SilentGuestError(
       `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start`,
       {
-        hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or a start-up task; its console shows what it does instead. It is left running; shut it down, mend the OS layer, then `pulumi up` again",
+        hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or the bootstrap that this disk carries; its console shows what it does instead. It is left running: run xenlayer\\bootstrap\\install.cmd (install.sh) of that disk there as administrator (root), then `pulumi up` again",
       },
     ),
   };

@@ -1,4 +1,5 @@
 // Finalizing in a Windows guest: two samples, bounded fixes, the rearm as the last act, a last sample, the report, the power.
+import { removeIcon, windowsLeave } from "./bootstrap.ts";
 import { begin, cmdEcho, endings, gather, header, label, pause } from "./cmd.ts";
 import { KMS_COMMANDS, KMS_TEXTS } from "./facts/kms.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
@@ -47,7 +48,9 @@ set r=c
 set round=c
 call :round
 if "%quiet%"=="no" goto stop
-call :answer ready
+rem What only served the packaging is no part of the layer.
+${windowsLeave}
+${manual ? `${removeIcon}\n` : ""}call :answer ready
 echo xenlayer: ready
 goto off
 

@@ -1,4 +1,5 @@
 // What runs in a Windows guest at every boot, and the steps of a layer: each once, each with its log, exit code and time limit, its secrets deleted when it has ended.
+import { putIcon } from "./bootstrap.ts";
 import { begin, cmdSet, crlf, endings, header, pause } from "./cmd.ts";
 import type { Order, OrderStep } from "./order.ts";
 import { plain, type Script } from "./sh.ts";
@@ -13,7 +14,8 @@ set id=%n%-%RANDOM%%RANDOM%%RANDOM%
 >>out\\boot.txt echo %n% %id%
 ${
   order.mode === "manual"
-    ? `echo xenlayer: this machine is prepared by hand. When all is installed, run "%XENLAYER_HOME%\\finalize.cmd" as administrator.
+    ? `${putIcon}
+echo xenlayer: this machine is prepared by hand. When all is installed, run Shutdown For Finalize on the desktop, or "%XENLAYER_HOME%\\finalize.cmd" as administrator.
 exit /b 0`
     : `rem An order is answered once: a machine that is started again to be looked at is left alone.
 if exist out\\report exit /b 0

@@ -90,7 +90,7 @@ describe("writing", () => {
     const text = new TextDecoder().decode(volume.read("user-data", 4096)?.data);
     expect(text).toMatch(/^#cloud-config\n/);
     expect(text).toContain("[scripts-user, always]");
-    expect(text).toContain("exec sh xenlayer/run.sh");
+    expect(text).toContain('exec sh "$m/xenlayer/run.sh"');
     volume.close();
   });
 

@@ -2,6 +2,7 @@
 // What a guest wrote is hostile: readPayload bounds every size and count, takes any bytes for any file, and never throws; what it could not read
 // is listed among the problems, and what is missing is simply not there for the judge.
 
+import { bootstrapFiles, PAYLOAD_LABEL, userData } from "./bootstrap.ts";
 import { type PayloadReport, Reader, read, type StepReport } from "./evidence.ts";
 import { FatVolume } from "./fat.ts";
 import type { Order } from "./order.ts";
@@ -10,7 +11,6 @@ import { generateScripts, secretScript } from "./scripts.ts";
 // What the two functions here take and give.
 export type { GuestReport, PayloadReport, StepReport } from "./evidence.ts";
 
-export const PAYLOAD_LABEL = "CIDATA";
 const MIB = 1024 * 1024;
 const RESERVE_BYTES = 256 * 1024;
 
@@ -38,9 +38,10 @@ export async function writePayload(content: PayloadContent): Promise<Uint8Array>
   const given = content.order;
   const entries: { path: string; data: Uint8Array }[] = [
     { path: "meta-data", data: utf8(`instance-id: xenlayer-${given.nonce}\n`) },
-    { path: "user-data", data: utf8(given.os === "windows" ? windowsUserData : linuxUserData) },
+    { path: "user-data", data: utf8(userData(given.os)) },
     { path: "xenlayer/order.json", data: utf8(`${JSON.stringify(given, null, 2)}\n`) },
     { path: "xenlayer/reserve", data: new Uint8Array(RESERVE_BYTES) },
+    ...bootstrapFiles(given.os).map(({ path, data }) => ({ path: `xenlayer/bootstrap/${path}`, data })),
     ...generateScripts(given).map(({ path, text }) => ({ path: `xenlayer/${path}`, data: utf8(text) })),
   ];
   for (const step of given.steps) {
@@ -83,28 +84,6 @@ function stepEvidence(step: StepReport): { path: string; data: Uint8Array }[] {
     ...file("finished", step.finished),
   ];
 }
-
-// cloud-init: scripts-user runs in the final stage (after the network and multi-user.target) and is made to run at every boot, not once an instance:
-// the order's reboots come back to it. bootcmd would run at every boot too, but before file systems and network. A new order has a new instance-id, so runcmd is
-// written anew. Nothing is installed in the guest; what cloud-init keeps below /var/lib/cloud/instances is no longer used without this disk.
-const linuxUserData = `#cloud-config
-cloud_final_modules:
-  - [scripts-user, always]
-runcmd:
-  - |
-    d=$(blkid -L ${PAYLOAD_LABEL}) || exit 0
-    m=/run/xenlayer
-    mkdir -p "$m"
-    mountpoint -q "$m" || mount -t vfat -o rw,flush "$d" "$m" || exit 0
-    if [ -e "$m/xenlayer/run.sh" ]; then cd "$m" && exec sh xenlayer/run.sh; fi
-`;
-
-// cloudbase-init: "rem cmd" makes it a batch file; exit code 1002 means "no reboot now, run this again at the next boot" (cloudbase-init, user data).
-const windowsUserData = `rem cmd
-@echo off
-for %%d in (D E F G H I J K L M N O P) do if exist %%d:\\xenlayer\\run.cmd cmd /d /c "%%d:\\xenlayer\\run.cmd"
-exit /b 1002
-`.replaceAll("\n", "\r\n");
 
 export async function readPayload(image: Uint8Array): Promise<PayloadReport> {
   const problems: string[] = [];

@@ -1,4 +1,5 @@
 // Finalizing in a Linux guest: two samples, bounded fixes, a last sample, the report, the power.
+import { linuxLeave } from "./bootstrap.ts";
 import { shInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
 import { functions, gather, header, shQuote } from "./sh.ts";
@@ -105,6 +106,8 @@ inventory
 # Once more, as the last look before the power goes.
 round c
 if [ "$quiet" = no ]; then stop c; fi
+# What only served the packaging is no part of the layer.
+${linuxLeave}
 answer ready c "" ""
 progress "ready"
 off

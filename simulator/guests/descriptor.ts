@@ -99,6 +99,8 @@ const windowsGuest = z.strictObject({
     })
     .default({ frameworks: ["Framework/v4.0.30319", "Framework64/v4.0.30319"], queuedSeconds: 0 }),
   programs: z.array(program).default([]),
+  /** SAN policy: what becomes of disks that it has not seen before. */
+  newDisks: z.enum(["online", "offline"]).default("online"),
 });
 export type WindowsDescriptor = z.output<typeof windowsGuest>;
 

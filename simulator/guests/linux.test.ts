@@ -161,7 +161,7 @@ poweroff`),
     const machine = linux({ bootstrap: "cloud-init" });
     machine.insert({
       "meta-data": "instance-id: i\n",
-      "user-data": "#cloud-config\nruncmd: [sh xenlayer/run.sh]\n",
+      "user-data": "#cloud-config\nruncmd: [sh /run/xenlayer-payload/xenlayer/run.sh]\n",
       ...scripts("echo ran; poweroff"),
     });
     await machine.boot();

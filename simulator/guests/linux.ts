@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { FatVolume } from "../storage/fat.ts";
 import { Boot, bootstrapProblem, type Payload, payloadOf } from "./boot.ts";
 import { DESCRIPTOR_PATH, type LinuxDescriptor } from "./descriptor.ts";
-import { coveredPrograms, guestCommands } from "./linux/commands.ts";
+import { coveredPrograms, guestCommands, PAYLOAD_MOUNT } from "./linux/commands.ts";
 import { Exchange, type Request, readSmall } from "./linux/exchange.ts";
+import { cloudInitScript, enabledUnits } from "./linux/startUp.ts";
 import { Tree } from "./linux/tree.ts";
 import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { Sandbox, sandboxProblem } from "./sandbox.ts";
 import { announceTools } from "./tools.ts";
 
-const PAYLOAD_MOUNT = "/run/xenlayer-payload";
 /** Not of the disk: mount points, the links of a merged /usr, and what each boot gets anew. */
 const LEFT_OUT = new Set(["usr", "bin", "lib", "lib64", "sbin", "proc", "sys", "dev", "tmp", "run", "etc/alternatives", DESCRIPTOR_PATH]);
 /** How long a change on the payload volume may stay unseen by a snapshot of it, in real milliseconds. */
@@ -74,7 +74,7 @@ class Linux {
     this.#descriptor = descriptor;
     this.#host = host;
     this.#boot = new Boot(host);
-    this.#payload = descriptor.bootstrap === "none" ? undefined : payloadOf(host);
+    this.#payload = payloadOf(host);
     const at = (name: string): string => join(host.workDir, name);
     this.#folder = {
       root: at("root"),
@@ -112,7 +112,7 @@ class Linux {
   }
 
   async #start(): Promise<void> {
-    const { clock, disks, vm, log } = this.#host;
+    const { disks, vm, log } = this.#host;
     await this.#boot.sleep(this.#descriptor.bootSeconds * 1000);
     this.#unpack();
     const sandbox = new Sandbox(
@@ -132,22 +132,32 @@ class Linux {
       announceTools(this.#host, this.#descriptor, this.#descriptor.tools);
       this.#host.onRequest((request) => this.#power(request));
     }
-    const problem =
-      this.#payload === undefined
-        ? "no payload disk"
-        : this.#descriptor.bootstrap === "none"
-          ? undefined
-          : bootstrapProblem(this.#descriptor.bootstrap, this.#payload, "run.sh");
-    if (this.#payload === undefined || problem !== undefined) {
-      log(
-        this.#descriptor.bootstrap === "none" ? "this image has no bootstrap: nothing looks for a payload disk" : `bootstrap: ${problem}`,
-      );
+    for (const { unit, command } of enabledUnits(this.#folder.root))
+      this.#boot.run(unit, () => this.#program(sandbox, unit, ["sh", "-c", command]));
+    const { bootstrap } = this.#descriptor;
+    if (bootstrap === "none") {
+      log("this image has no bootstrap: nothing looks for a payload disk");
       return;
     }
-    const { rc } = await this.#work(() => sandbox.run(["sh", "xenlayer/run.sh"], PAYLOAD_MOUNT, (text) => this.#say(text)));
+    const problem = this.#payload === undefined ? "no payload disk" : bootstrapProblem(bootstrap, this.#payload, "run.sh");
+    if (this.#payload === undefined || problem !== undefined) {
+      log(`bootstrap: ${problem}`);
+      return;
+    }
+    if (bootstrap === "xenlayer") return this.#program(sandbox, "bootstrap: run.sh", ["sh", "xenlayer/run.sh"], PAYLOAD_MOUNT);
+    const { volume } = this.#payload;
+    const text = (path: string): string => new TextDecoder().decode(volume.readFile(path));
+    const script = cloudInitScript(this.#folder.root, text("meta-data"), text("user-data"));
+    if (script === undefined) log("cloud-init: user scripts have run before, once an instance");
+    else await this.#program(sandbox, "cloud-init: user scripts", ["sh", script]);
+  }
+
+  async #program(sandbox: Sandbox, what: string, command: readonly string[], cwd = "/"): Promise<void> {
+    const { clock, log } = this.#host;
+    const { rc } = await this.#work(() => sandbox.run(command, cwd, (text) => this.#say(text)));
     this.#exchange.serve();
     this.#follow();
-    if (!this.#boot.asked) log(`bootstrap: run.sh ended with ${rc}, simulated time ${new Date(clock.now()).toISOString()}`);
+    if (!this.#boot.asked) log(`${what} ended with ${rc}, simulated time ${new Date(clock.now()).toISOString()}`);
   }
 
   #unpack(): void {

@@ -6,6 +6,7 @@ import { Boot, bootstrapProblem, type Payload, payloadOf } from "./boot.ts";
 import type { WindowsDescriptor } from "./descriptor.ts";
 import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { announceTools } from "./tools.ts";
+import { cloudbaseInit } from "./windows/cloudbaseInit.ts";
 import { Files } from "./windows/files.ts";
 import { powershell } from "./windows/powershell.ts";
 import { type Answer, Environment, type Process } from "./windows/process.ts";
@@ -15,6 +16,7 @@ import { type Host, Shell } from "./windows/shell.ts";
 import { Capture } from "./windows/streams.ts";
 import { System } from "./windows/system.ts";
 import { BUILT_IN, builtIn, frameworkOf } from "./windows/system32.ts";
+import type { ScheduledTask } from "./windows/tasks.ts";
 
 const IDLE_PROCESSES = [
   "System Idle Process",
@@ -62,6 +64,7 @@ class Windows implements Host {
   readonly #descriptor: WindowsDescriptor;
   readonly #payload: Payload | undefined;
   readonly #images: string[] = [];
+  readonly #tasks = new Set<string>();
   #system: System | undefined;
   #random = 0;
   /** The VM tools' agent and drivers are at work: what is installed may wait for a restart. */
@@ -74,9 +77,8 @@ class Windows implements Host {
     const [system] = host.disks;
     const volume = system === undefined ? undefined : FatVolume.open(system.disk);
     if (volume !== undefined) this.files.mount("C", volume);
-    this.#payload = descriptor.bootstrap === "none" ? undefined : payloadOf(host);
-    // As Windows numbers drives that were there at its installation: D: is the CD drive, the payload disk comes after it.
-    if (this.#payload !== undefined) this.files.mount("E", this.#payload.volume);
+    this.#payload = payloadOf(host);
+    if (descriptor.newDisks === "online") this.#bringOnline();
     for (const name of BUILT_IN) this.files.addBuiltIn(`C:\\Windows\\System32\\${name}.exe`);
     this.files.addBuiltIn("C:\\Windows\\System32\\slmgr.vbs");
     for (const framework of descriptor.ngen.frameworks)
@@ -109,22 +111,51 @@ class Windows implements Host {
       this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
     host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${this.#system.boots}`);
     this.#announce();
-    const problem =
-      this.#payload === undefined
-        ? "no payload disk"
-        : this.#descriptor.bootstrap === "none"
-          ? undefined
-          : bootstrapProblem(this.#descriptor.bootstrap, this.#payload, "run.cmd");
-    if (this.#payload === undefined || problem !== undefined) {
-      host.log(
-        this.#descriptor.bootstrap === "none" ? "this image has no bootstrap: nothing looks for a payload disk" : `bootstrap: ${problem}`,
-      );
+    for (const [name, task] of this.#system.tasks) if (task.atStart) this.#startTask(task, name);
+    const { bootstrap } = this.#descriptor;
+    if (bootstrap === "none") {
+      host.log("this image has no bootstrap: nothing looks for a payload disk");
       return;
     }
-    const relay = new Relay(host, this.#payload, () => this.#talks);
-    const shell = new Shell(this, { env: this.#environment(), cwd: "E:\\", out: relay, err: relay, input: undefined });
-    await shell.runScript(this.files.locate("E:\\xenlayer\\run.cmd"), ["E:\\xenlayer\\run.cmd"]);
-    host.log(`bootstrap: run.cmd ended with ${shell.errorlevel}`);
+    const problem = this.#payload === undefined ? "no payload disk" : bootstrapProblem(bootstrap, this.#payload, "run.cmd");
+    if (this.#payload === undefined || problem !== undefined) host.log(`bootstrap: ${problem}`);
+    else if (bootstrap === "cloud-init") {
+      const { volume } = this.#payload;
+      const cloudbase = { volume, system: this.#system, files: this.files, shell: this.#serviceShell(), log: host.log };
+      if (await cloudbaseInit(cloudbase)) this.#boot.power("reboot", this.#descriptor.shutdownSeconds);
+    } else {
+      const shell = this.#serviceShell();
+      await shell.runScript(this.files.locate("E:\\xenlayer\\run.cmd"), ["E:\\xenlayer\\run.cmd"]);
+      host.log(`bootstrap: run.cmd ended with ${shell.errorlevel}`);
+    }
+  }
+
+  /** Windows takes a disk into use: the payload disk gets the letter after the CD drive's, as drives do that were not there at its installation. */
+  #bringOnline(label?: string): void {
+    if (this.#payload === undefined || (label !== undefined && this.#payload.volume.label()?.trim() !== label)) return;
+    this.files.mount("E", this.#payload.volume);
+  }
+
+  /** As the scheduler and services run it: as SYSTEM, with nobody at its console. */
+  #serviceShell(): Shell {
+    const out =
+      this.#payload === undefined
+        ? { write: (text: string) => this.#host.log(text.trim()) }
+        : new Relay(this.#host, this.#payload, () => this.#talks);
+    return new Shell(this, { env: this.#environment(), cwd: "C:\\Windows\\system32", out, err: out, input: undefined });
+  }
+
+  #startTask({ command, arguments: rest, system }: ScheduledTask, name: string): void {
+    // MultipleInstancesPolicy IgnoreNew.
+    if (this.#tasks.has(name)) return;
+    this.#tasks.add(name);
+    this.#boot.run(`task ${name}`, async () => {
+      // Nobody logs on here whose task could run.
+      if (!system) return;
+      const rc = await this.#serviceShell().runLine(`${command} ${rest}`);
+      this.#tasks.delete(name);
+      this.#host.log(`task ${name} ended with ${rc}`);
+    });
   }
 
   async type(command: string): Promise<{ rc: number; output: string }> {
@@ -175,7 +206,13 @@ class Windows implements Host {
     if (isProgram(path, "cmd")) return this.#cmd(rest, process);
     if (isProgram(path, "powershell") || /^C:\\Windows\\System32\\WindowsPowerShell\\v1\.0\\powershell(\.exe)?$/i.test(path)) {
       return this.#running("powershell.exe", () =>
-        powershell(args, process, { files: this.files, declared: (text, program, from) => this.#declared(text, program, from) }),
+        powershell(args, process, {
+          files: this.files,
+          declared: (text, program, from) => this.#declared(text, program, from),
+          bringOnline: (label) => this.#bringOnline(label),
+          start: (program, from) =>
+            this.#boot.run(program, () => new Shell(this, { ...from, env: from.env.copy() }).runLine(`"${program}"`)),
+        }),
       );
     }
     const answer = await this.#answer(path, args, rest, process);
@@ -199,6 +236,7 @@ class Windows implements Host {
           process,
           processes: () => this.#processes(),
           sleep: (ms) => this.#boot.sleep(ms),
+          startTask: (task, name) => this.#startTask(task, name),
           power: (how, delay) => {
             if (this.#boot.asked) return false;
             this.#boot.power(how, this.#descriptor.shutdownSeconds, delay);
@@ -281,6 +319,7 @@ class Windows implements Host {
       ["Path", "C:\\Windows\\system32;C:\\Windows"],
       ["PATHEXT", ".COM;.EXE;.BAT;.CMD"],
       ["PROCESSOR_ARCHITECTURE", "AMD64"],
+      ["PUBLIC", "C:\\Users\\Public"],
       ["ProgramData", "C:\\ProgramData"],
       ["ProgramFiles", "C:\\Program Files"],
       ["ProgramFiles(x86)", "C:\\Program Files (x86)"],

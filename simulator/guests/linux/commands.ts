@@ -6,6 +6,10 @@ import { existsSync, realpathSync } from "node:fs";
 /** Where it is mounted in the guest. */
 export const GUEST_FOLDER = "/run/xapisim";
 
+/** Where the payload disk is, for a guest that can mount nothing. */
+export const PAYLOAD_MOUNT = "/run/xenlayer-payload";
+const PAYLOAD_DEVICE = "/dev/xvdb";
+
 const spool = `${GUEST_FOLDER}/spool`;
 
 /** Puts a request there and waits until it is answered. $1: its kind, $2: its text. */
@@ -81,8 +85,30 @@ case $1 in
   reboot) exec reboot ;;
   poweroff | halt) exec poweroff ;;
 esac
+unit=/etc/systemd/system/$2
+wanted=/etc/systemd/system/multi-user.target.wants
+case $1 in
+  daemon-reload) exit 0 ;;
+  enable)
+    [ -e "$unit" ] || { echo "Failed to enable unit: Unit file $2 does not exist." >&2; exit 1; }
+    mkdir -p "$wanted" && cp "$unit" "$wanted/$2"
+    exit
+    ;;
+  disable) rm -f "$wanted/$2"; exit 0 ;;
+esac
 echo "System has not been booted with systemd as init system (PID 1). Can't operate." >&2
 exit 1`,
+  // The payload disk is a folder here. What mounts it gets a link to that.
+  blkid: `[ "$1 $2" = "-L CIDATA" ] && [ -d ${PAYLOAD_MOUNT} ] && { echo ${PAYLOAD_DEVICE}; exit 0; }
+exit 2`,
+  mountpoint: `for last; do :; done
+[ -L "$last" ]`,
+  mount: `for last; do :; done
+case " $* " in
+  *" ${PAYLOAD_DEVICE} "*) rmdir "$last" && ln -s ${PAYLOAD_MOUNT} "$last"; exit ;;
+esac
+echo "mount: $last: permission denied." >&2
+exit 32`,
   // Simulated time: a guest that waits keeps nobody waiting. What is not a plain number of seconds waits for real.
   sleep: `case $# in 1) ;; *) exec /usr/bin/sleep "$@" ;; esac
 case $1 in '' | *[!0-9.]* | *.*.*) exec /usr/bin/sleep "$@" ;; esac

@@ -19,10 +19,15 @@ export class Files {
 
   mount(drive: string, volume: FatVolume): void {
     this.#volumes.set(drive.toUpperCase(), volume);
+    this.#known.clear();
   }
 
   addBuiltIn(path: string): void {
     this.#builtIn.add(path.toLowerCase());
+  }
+
+  label(drive: string): string | undefined {
+    return this.#volumes.get(drive.toUpperCase())?.label()?.trim();
   }
 
   hasDrive(drive: string): boolean {

@@ -132,6 +132,14 @@ const commands: Readonly<Record<string, Internal | undefined>> = {
     shell.process.out.write(`\r\nMicrosoft Windows [Version ${shell.process.env.get("XAPISIM_VERSION") ?? "10.0"}]\r\n`);
     return done(shell);
   },
+  vol: (shell, rest) => {
+    const letter = (rest.trim()[0] ?? shell.process.cwd[0] ?? "C").toUpperCase();
+    if (!shell.host.files.hasDrive(letter)) return failed(shell, "The system cannot find the path specified.");
+    const label = shell.host.files.label(letter) ?? "";
+    const named = label === "" ? "has no label." : `is ${label}`;
+    shell.process.out.write(` Volume in drive ${letter} ${named}\r\n Volume Serial Number is 0A1B-2C3D\r\n`);
+    return done(shell);
+  },
   title: nothing,
   cls: nothing,
   color: nothing,

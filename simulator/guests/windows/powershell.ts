@@ -1,4 +1,5 @@
-// powershell.exe as far as steps need one: variables of the environment, output, exit codes, and programs that the descriptor declares.
+// powershell.exe as far as steps need one: variables of the environment, output, exit codes, programs that the descriptor declares, and two things that the
+// storage and process cmdlets do: bringing an offline disk online, and starting a program.
 // Any other statement ends the script as an unknown command does under $ErrorActionPreference = 'Stop': exit code 1 and PowerShell's own words.
 import type { Files } from "./files.ts";
 import type { Process } from "./process.ts";
@@ -7,6 +8,10 @@ export interface PowerShellHost {
   readonly files: Files;
   /** Runs a declared program; undefined: there is none for this line. */
   declared(line: string, name: string, process: Process): Promise<number | undefined>;
+  /** Brings offline disks online; with a label, those without such a volume are put back. */
+  bringOnline(label: string | undefined): void;
+  /** Starts a program and does not wait for it. */
+  start(path: string, process: Process): void;
 }
 
 export async function powershell(args: readonly string[], process: Process, host: PowerShellHost): Promise<number> {
@@ -41,6 +46,10 @@ class Script {
   }
 
   async #statements(text: string): Promise<number | undefined> {
+    if (/\bSet-Disk\b[^;}]*-IsOffline \$false/i.test(text)) {
+      this.#host.bringOnline(/\bGet-Volume -FileSystemLabel (\w+)/i.exec(text)?.[1]);
+      return undefined;
+    }
     // A backtick at the end of a line continues it.
     for (const line of text
       .replace(/^\ufeff/, "")
@@ -70,6 +79,11 @@ class Script {
     const [, shown] = /^(?:Write-Host|Write-Output|echo)\s+(.+)$/i.exec(line) ?? [];
     if (shown !== undefined) {
       this.#process.out.write(`${this.#text(shown)}\r\n`);
+      return undefined;
+    }
+    const [, started] = /^Start-Process -FilePath ('[^']*'|"[^"]*"|\S+)(?: -Verb RunAs)?$/i.exec(line) ?? [];
+    if (started !== undefined) {
+      this.#host.start(this.#text(started), this.#process);
       return undefined;
     }
     const [, code] = /^exit(?:\s+(-?\d+|\$LASTEXITCODE))?$/i.exec(line) ?? [];

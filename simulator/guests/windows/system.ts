@@ -7,6 +7,7 @@ import type { Files } from "./files.ts";
 import { addDriver } from "./inventory.ts";
 import { Ngen, ngenState } from "./ngen.ts";
 import { Registry } from "./registry.ts";
+import type { ScheduledTask } from "./tasks.ts";
 
 const STATE = { drive: "C", path: "XAPISIM/STATE.JSON" } as const;
 const FORMAT = 1;
@@ -21,6 +22,9 @@ const state = z.object({
   ngen: ngenState,
   kms: z.object({ rearmCount: z.int().nonnegative(), rearmed: z.boolean() }),
   pending: z.array(z.object({ kind: z.string(), reboots: z.int() })),
+  tasks: z
+    .record(z.string(), z.object({ command: z.string(), arguments: z.string(), atStart: z.boolean(), system: z.boolean() }))
+    .default({}),
 });
 
 const CURRENT = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion";
@@ -38,6 +42,7 @@ export class System {
   readonly installed: string[];
   readonly ngen: Ngen;
   readonly kms: { rearmCount: number; rearmed: boolean };
+  readonly tasks: Map<string, ScheduledTask>;
   boots: number;
   tools: Tools | undefined;
   readonly bootedAt: number;
@@ -65,6 +70,7 @@ export class System {
       frameworks,
       kept?.ngen ?? { queued: Object.fromEntries(frameworks.map((name) => [name, queuedSeconds])), interrupted: [] },
     );
+    this.tasks = new Map(Object.entries(kept?.tasks ?? {}));
     this.#pending = (kept?.pending ?? []) as { kind: PendingKind; reboots: number }[];
     const tools = kept === undefined ? descriptor.tools || undefined : (kept.tools ?? undefined);
     if (tools !== undefined)
@@ -100,6 +106,7 @@ export class System {
       ngen: this.ngen.toJSON(),
       kms: this.kms,
       pending: this.#pending,
+      tasks: Object.fromEntries(this.tasks),
     };
     this.#files.makeFolder({ drive: "C", path: "XAPISIM" });
     this.#files.write(STATE, `${JSON.stringify(content, undefined, 1)}\n`);

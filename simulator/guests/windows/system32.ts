@@ -7,6 +7,7 @@ import { pnputil, regExport } from "./inventory.ts";
 import { type Answer, argumentsOf, complained, type Process, said } from "./process.ts";
 import { reg } from "./registry.ts";
 import type { System } from "./system.ts";
+import { type ScheduledTask, schtasks } from "./tasks.ts";
 
 export interface ProgramContext {
   readonly system: System;
@@ -16,6 +17,7 @@ export interface ProgramContext {
   /** Images of the processes that run now, tasklist.exe itself among them. */
   processes(): string[];
   sleep(ms: number): Promise<void>;
+  startTask(task: ScheduledTask, name: string): void;
   /** False: it is going down already. */
   power(how: "poweroff" | "reboot", delaySeconds: number): boolean;
 }
@@ -243,6 +245,16 @@ const PROGRAMS: Readonly<Record<string, BuiltIn>> = {
   ping,
   timeout,
   shutdown,
+  schtasks: ({ system, files, process, startTask }, args) =>
+    schtasks(
+      {
+        tasks: system.tasks,
+        read: (path) => files.read(files.locate(path, process.cwd)),
+        start: startTask,
+        save: () => system.save(),
+      },
+      args,
+    ),
   hostname: ({ descriptor }) => said(`${descriptor.hostName}\r\n`),
   whoami: () => said("nt authority\\system\r\n"),
 };

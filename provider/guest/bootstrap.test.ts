@@ -1,0 +1,257 @@
+// The ways in which an order gets into a guest that has no bootstrap of ours, or one that somebody else's runs: carried out by the guests of the simulator, the Linux
+// ones for real, the Windows ones by the model of cmd, schtasks, the storage cmdlets and cloudbase-init.
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { DescriptorInput } from "../../simulator/guests/descriptor.ts";
+import { sandboxProblem } from "../../simulator/guests/sandbox.ts";
+import { TestMachine } from "../../simulator/guests/testing.ts";
+import { FatVolume } from "../../simulator/storage/fat.ts";
+import { bootstrapFiles, userData } from "./bootstrap.ts";
+import { buildOrder, type Order, type StepInput } from "./order.ts";
+import { readPayload, writePayload } from "./payload.ts";
+import { judgeFinalize, judgePackage } from "./verdict.ts";
+
+beforeAll(() => FatVolume.ready());
+const machines: TestMachine[] = [];
+afterEach(() => {
+  for (const machine of machines.splice(0)) machine.remove();
+});
+
+function machineOf(descriptor: DescriptorInput): TestMachine {
+  const machine = new TestMachine(descriptor);
+  machines.push(machine);
+  return machine;
+}
+
+type WindowsInput = Extract<DescriptorInput, { guest: "windows" }>;
+const windows = (more: Partial<WindowsInput> = {}): TestMachine =>
+  machineOf({
+    guest: "windows",
+    bootstrap: "none",
+    ngen: { frameworks: ["Framework64/v4.0.30319"] },
+    programs: [{ match: "restarts.exe", exitCode: 3010, files: { "restarted.txt": "1" } }],
+    ...more,
+  });
+const linux = (bootstrap: "none" | "cloud-init"): TestMachine => machineOf({ guest: "linux", bootstrap });
+
+const steps = {
+  windows: [
+    { name: "one", run: "restarts.exe", shell: "cmd" },
+    { name: "two", run: "if not exist C:\\restarted.txt exit /b 7", shell: "cmd" },
+  ],
+  linux: [
+    { name: "one", run: "mkdir -p /opt; : >/opt/restarted; exit 194", shell: "sh" },
+    { name: "two", run: "test -e /opt/restarted", shell: "sh" },
+  ],
+} satisfies Record<string, StepInput[]>;
+
+const packageOrder = (os: "windows" | "linux"): Order => buildOrder({ order: "package", os, layer: "l", version: "1", install: steps[os] });
+const finalizeOrder = (os: "windows" | "linux"): Order => buildOrder({ order: "finalize", os, layer: "l", version: "1" });
+
+async function insert(machine: TestMachine, order: Order): Promise<void> {
+  machine.insert(await writePayload({ order }));
+}
+
+async function packaged(machine: TestMachine, order: Order): Promise<void> {
+  expect(judgePackage(order, await readPayload(machine.payload()))).toMatchObject({ state: "ready", boots: 2 });
+}
+
+async function finalized(machine: TestMachine, os: "windows" | "linux"): Promise<void> {
+  const order = finalizeOrder(os);
+  await insert(machine, order);
+  await machine.run();
+  expect(judgeFinalize(order, await readPayload(machine.payload()))).toMatchObject({ state: "ready" });
+}
+
+/** Boots, has somebody type a command at the console, and comes back when the order has gone all the way. */
+async function typedInto(machine: TestMachine, command: string, restarts = false): Promise<string> {
+  machine.lines.length = 0;
+  const power = machine.boot();
+  await machine.said("no bootstrap");
+  const typed = await machine.guest?.type(command);
+  if (restarts) await machine.guest?.type("reboot");
+  if ((await power) === "reboot") await machine.run();
+  return typed?.output ?? "";
+}
+
+const tasksOf = (machine: TestMachine): unknown => (JSON.parse(machine.file("XAPISIM/STATE.JSON") ?? "{}") as { tasks?: unknown }).tasks;
+
+describe("the bootstrap that the payload disk carries, on Windows", () => {
+  const INSTALL = "E:\\xenlayer\\bootstrap\\install.cmd";
+
+  it("runs the order when it is installed and at each start, and is gone from the sealed layer", async () => {
+    const machine = windows();
+    const order = packageOrder("windows");
+    await insert(machine, order);
+    const said = await typedInto(machine, INSTALL);
+    expect(said).toContain('SUCCESS: The scheduled task "xenlayer" has successfully been created.');
+    await packaged(machine, order);
+    expect(tasksOf(machine)).toMatchObject({ xenlayer: { atStart: true, system: true } });
+
+    await finalized(machine, "windows");
+    expect(tasksOf(machine)).toEqual({});
+    expect(machine.file("Windows/xenlayer/bootstrap.cmd")).toBeUndefined();
+    expect(machine.file("Windows/xenlayer/transient")).toBeUndefined();
+  });
+
+  it("stays where an OS layer is to keep it, until it is uninstalled", async () => {
+    const machine = windows();
+    await insert(machine, packageOrder("windows"));
+    await typedInto(machine, `${INSTALL} keep`);
+    await finalized(machine, "windows");
+    expect(tasksOf(machine)).toMatchObject({ xenlayer: {} });
+    expect(machine.file("Windows/xenlayer/bootstrap.cmd")).toContain("CIDATA");
+
+    // What runs already goes on to its end.
+    await insert(machine, finalizeOrder("windows"));
+    await typedInto(machine, "E:\\xenlayer\\bootstrap\\uninstall.cmd");
+    expect(tasksOf(machine)).toEqual({});
+    expect(machine.file("Windows/xenlayer/bootstrap.cmd")).toBeUndefined();
+  });
+
+  it("brings the payload disk online where Windows keeps new disks offline", async () => {
+    const machine = windows({ newDisks: "offline", bootstrap: "cloud-init" });
+    const order = packageOrder("windows");
+    await insert(machine, order);
+    await machine.run();
+    await packaged(machine, order);
+    await finalized(machine, "windows");
+  });
+
+  it("gives up looking where there is no payload disk", async () => {
+    const machine = windows();
+    await insert(machine, packageOrder("windows"));
+    await typedInto(machine, `${INSTALL} keep`);
+    const without = machine.payloadDisk;
+    machine.payloadDisk = undefined;
+    const power = machine.boot().catch(() => "cut");
+    await machine.said("task xenlayer ended with 0");
+    machine.cut();
+    expect(await power).toBe("cut");
+    machine.payloadDisk = without;
+  });
+
+  it("is refused where its definition can't be read", async () => {
+    const machine = windows();
+    await insert(machine, packageOrder("windows"));
+    const power = machine.boot();
+    await machine.said("no bootstrap");
+    await machine.guest?.type("echo x>E:\\xenlayer\\bootstrap\\task.xml");
+    expect(await machine.guest?.type(INSTALL)).toMatchObject({ rc: 1, output: expect.stringContaining("run this as administrator") });
+    await machine.guest?.type("shutdown /s /t 0");
+    await power;
+  });
+});
+
+describe("a machine that is prepared by hand", () => {
+  it("has Shutdown For Finalize on its desktop, which says what blocks, and is no part of the layer", async () => {
+    const machine = windows({ bootstrap: "xenlayer", programs: [{ match: "driver.exe", pending: ["driver-reboot"] }] });
+    FatVolume.open(machine.systemDisk)?.writeFile("Users/Public/Desktop/desktop.ini", "");
+    const order = buildOrder({ order: "package", os: "windows", layer: "l", version: "1", mode: "manual" });
+    await insert(machine, order);
+    const icon = "Users/Public/Desktop/Shutdown For Finalize.cmd";
+    const click = () => machine.guest?.type('"C:\\Users\\Public\\Desktop\\Shutdown For Finalize.cmd"');
+
+    let power = machine.boot();
+    await machine.said("run Shutdown For Finalize on the desktop");
+    await machine.guest?.type("driver.exe");
+    await click();
+    await machine.until(() => machine.payloadFile("xenlayer/out/report")?.includes("state=blocked") === true);
+    expect(machine.file(icon)).toContain("finalize.cmd");
+    await machine.guest?.type("shutdown /r /t 0");
+    expect(await power).toBe("reboot");
+
+    machine.lines.length = 0;
+    power = machine.boot();
+    await machine.said("run Shutdown For Finalize on the desktop");
+    await click();
+    expect(await power).toBe("poweroff");
+    expect(judgeFinalize(order, await readPayload(machine.payload()))).toMatchObject({ state: "ready" });
+    expect(machine.file(icon)).toBeUndefined();
+  });
+});
+
+describe("cloudbase-init", () => {
+  it("installs it for this layer alone and leaves the later starts to it", async () => {
+    const machine = windows({ bootstrap: "cloud-init" });
+    const order = packageOrder("windows");
+    await insert(machine, order);
+    await machine.run();
+    await packaged(machine, order);
+    expect(machine.lines.filter((line) => line.startsWith("cloudbase-init: "))).toEqual(
+      Array.from({ length: 2 }, () => "cloudbase-init: user data ended with 1002"),
+    );
+    await finalized(machine, "windows");
+    expect(tasksOf(machine)).toEqual({});
+    expect(machine.file("Windows/xenlayer/bootstrap.cmd")).toBeUndefined();
+  });
+});
+
+describe.skipIf(sandboxProblem() !== undefined)("the bootstrap that the payload disk carries, on Linux", () => {
+  const INSTALL = "sh xenlayer/bootstrap/install.sh";
+
+  it("runs the order at each start, and is gone from the sealed layer", async () => {
+    const machine = linux("none");
+    const order = packageOrder("linux");
+    await insert(machine, order);
+    expect(await typedInto(machine, INSTALL, true)).toContain("xenlayer's bootstrap is installed.");
+    await packaged(machine, order);
+    expect(machine.file("etc/systemd/system/xenlayer.service")).toContain("ExecStart=/bin/sh /opt/xenlayer/bootstrap.sh");
+
+    await finalized(machine, "linux");
+    for (const left of [
+      "etc/systemd/system/xenlayer.service",
+      "etc/systemd/system/multi-user.target.wants/xenlayer.service",
+      "opt/xenlayer/bootstrap.sh",
+    ])
+      expect(machine.file(left), left).toBeUndefined();
+    expect(machine.file("opt/restarted")).toBe("");
+  });
+
+  it("stays where an OS layer is to keep it", async () => {
+    const machine = linux("none");
+    await insert(machine, packageOrder("linux"));
+    await typedInto(machine, `${INSTALL} keep`, true);
+    await finalized(machine, "linux");
+    expect(machine.file("opt/xenlayer/bootstrap.sh")).toContain("CIDATA");
+  });
+
+  it("is run by cloud-init at every boot, restarts included", async () => {
+    const machine = linux("cloud-init");
+    const order = packageOrder("linux");
+    await insert(machine, order);
+    await machine.run();
+    await packaged(machine, order);
+    await finalized(machine, "linux");
+  });
+});
+
+describe("what is generated", () => {
+  it("asks of cloud-init only what the order needs: nothing of a new instance goes into the layer", () => {
+    const text = userData("linux");
+    expect(text).toContain(
+      "cloud_init_modules: [growpart, resizefs]\ncloud_config_modules: [runcmd]\ncloud_final_modules:\n  - [scripts-user, always]\n",
+    );
+    // A literal block of YAML: each line of the script is indented.
+    expect(
+      text
+        .split("  - |\n")[1]
+        ?.split("\n")
+        .filter((line) => line !== "" && !line.startsWith("    ")),
+    ).toEqual([]);
+  });
+
+  it("is plain text that cmd reads everywhere, and a task definition as schtasks writes one", () => {
+    for (const { path, data } of bootstrapFiles("windows")) {
+      const bytes = Buffer.from(data);
+      const text = path.endsWith(".xml") ? bytes.toString("utf16le") : bytes.toString("latin1");
+      expect(text.replaceAll("\r\n", ""), path).not.toMatch(/[\r\n]/);
+      if (path.endsWith(".xml")) expect(text).toMatch(/^\ufeff<\?xml version="1.0" encoding="UTF-16"\?>/);
+      else
+        expect(
+          [...text].every((character) => character <= "~"),
+          path,
+        ).toBe(true);
+    }
+    expect(userData("windows")).toMatch(/^rem cmd\r\n/);
+  });
+});

@@ -1,0 +1,244 @@
+// The bootstrap: what makes a guest look for the payload disk at each start and run the order on it. An OS layer has cloud-init or cloudbase-init, which take the
+// disk as NoCloud, or the bootstrap that is carried on the disk itself: a task of Windows' scheduler as SYSTEM, a unit of systemd.
+// Promises: installed without "keep" it is gone from the sealed layer (finalize removes it when all is quiet); a disk that is not called CIDATA is left as it was;
+// what is installed only looks for the disk, everything else comes with the order.
+//
+// No answer file lies on the disk: Windows Setup looks for one on removable media only (unattend search order), and a virtual disk is a fixed one. A generalised
+// image keeps its tasks, so the bootstrap is installed before it is generalised.
+import { cmdEcho, crlf, pause } from "./cmd.ts";
+import type { GuestOs } from "./fact.ts";
+
+export const PAYLOAD_LABEL = "CIDATA";
+
+interface BootstrapFile {
+  /** Below /xenlayer/bootstrap. */
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+export function bootstrapFiles(os: GuestOs): BootstrapFile[] {
+  if (os === "linux")
+    return [
+      { path: "bootstrap.sh", data: utf8(linuxBootstrap) },
+      { path: "xenlayer.service", data: utf8(linuxUnit) },
+      { path: "install.sh", data: utf8(linuxInstall) },
+      { path: "uninstall.sh", data: utf8(linuxUninstall) },
+    ];
+  return [
+    { path: "bootstrap.cmd", data: utf8(crlf(windowsBootstrap)) },
+    // As schtasks writes its own: UTF-16 with a mark. Declared otherwise than it is encoded, it is refused ("unable to switch the encoding").
+    { path: "task.xml", data: Buffer.from(`\ufeff${crlf(windowsTask)}`, "utf16le") },
+    { path: "install.cmd", data: utf8(crlf(windowsInstall)) },
+    { path: "uninstall.cmd", data: utf8(crlf(windowsUninstall)) },
+  ];
+}
+
+/** NoCloud's user-data, for cloud-init or cloudbase-init. */
+export const userData = (os: GuestOs): string => (os === "windows" ? crlf(cloudbaseInit) : cloudInit);
+
+// --- Linux
+
+const LINUX_HOME = "/opt/xenlayer";
+
+// Nobody but root reads the disk: secrets of steps lie on it.
+const linuxFind = `d=$(blkid -L ${PAYLOAD_LABEL}) || exit 0
+m=/run/xenlayer
+mkdir -p "$m"
+mountpoint -q "$m" || mount -t vfat -o rw,flush,umask=077 "$d" "$m" || exit 0
+[ -e "$m/xenlayer/run.sh" ] || exit 0
+`;
+
+const linuxBootstrap = `#!/bin/sh
+# xenlayer: runs the order on the disk labelled ${PAYLOAD_LABEL}, if there is one.
+${linuxFind}exec sh "$m/xenlayer/run.sh"
+`;
+
+// Not part of the boot: what asks whether the boot is done, and what a step restarts, must not wait for the order itself.
+const linuxUnit = `[Unit]
+Description=xenlayer: runs the order of a packaging machine
+After=multi-user.target
+
+[Service]
+ExecStart=/bin/sh ${LINUX_HOME}/bootstrap.sh
+
+[Install]
+WantedBy=multi-user.target
+`;
+
+const linuxInstall = `#!/bin/sh
+# xenlayer: installs what runs the orders of packaging machines at each start.
+# "keep": it stays in the layer, as an OS layer needs it. Else it is removed when this layer is sealed.
+command -v systemctl >/dev/null 2>&1 || { echo "there is no systemd here: run bootstrap.sh as root at each start by other means" >&2; exit 1; }
+cd "$(dirname "$0")" || exit 1
+mkdir -p ${LINUX_HOME} /etc/systemd/system && cp bootstrap.sh ${LINUX_HOME}/ && cp xenlayer.service /etc/systemd/system/ || { echo "run this as root" >&2; exit 1; }
+rm -f ${LINUX_HOME}/transient
+[ "$1" = keep ] || : >${LINUX_HOME}/transient
+systemctl daemon-reload
+systemctl enable xenlayer.service || exit 1
+echo "xenlayer's bootstrap is installed."
+# In an image that is only mounted there is nothing to start.
+[ ! -d /run/systemd/system ] || systemctl start --no-block xenlayer.service
+`;
+
+const linuxUninstall = `#!/bin/sh
+# xenlayer: removes what install.sh has installed. What it has started goes on to its end.
+systemctl disable xenlayer.service
+rm -f /etc/systemd/system/xenlayer.service
+rm -rf ${LINUX_HOME}
+systemctl daemon-reload
+`;
+
+/** For finalize.sh, when all is quiet. */
+export const linuxLeave = `[ ! -e ${LINUX_HOME}/transient ] || sh bootstrap/uninstall.sh`;
+
+// cloud-init: scripts-user runs in the final stage (after the network and multi-user.target) and is made to run at every boot, not once an instance: the order's
+// restarts come back to it. A new order has a new instance-id, so that runcmd is written anew. Of cloud-init's other modules only those run that make use of a
+// grown disk: a new instance would get new host keys, users and a name, all of which would go into the layer (cloudinit/config/modules.py, _read_modules: the
+// lists of user-data replace the image's). The order runs as a unit of its own: cloud-final.service is part of the boot, which would last as long as the order.
+const cloudInit = `#cloud-config
+cloud_init_modules: [growpart, resizefs]
+cloud_config_modules: [runcmd]
+cloud_final_modules:
+  - [scripts-user, always]
+runcmd:
+  - |
+${indented(linuxFind)}    systemd-run --quiet --no-block --unit=xenlayer sh "$m/xenlayer/run.sh" 2>/dev/null && exit 0
+    exec sh "$m/xenlayer/run.sh"
+`;
+
+function indented(text: string): string {
+  return text.replace(/^(?=.)/gm, "    ");
+}
+
+// --- Windows
+
+/** Not %ProgramFiles%, which is another folder for a 32-bit program. Users can't write here. */
+const WINDOWS_HOME = "%SystemRoot%\\xenlayer";
+
+/**
+ * By SAN policy Windows keeps new disks of shared buses offline (learn.microsoft.com, VDS_SAN_POLICY), the PV drivers' among them. The disk's serial number is its
+ * VDI's uuid (SM, scsiutil.gen_synthetic_page_data) and not known before; so an offline disk that is small enough to be a payload is looked at, and put back
+ * if it is not.
+ */
+export const BRING_ONLINE = [
+  "foreach ($disk in Get-Disk) {",
+  "if ($disk.IsOffline -and ($disk.Size -le 2147483648)) {",
+  "Set-Disk -Number $disk.Number -IsOffline $false;",
+  "Start-Sleep -Seconds 3;",
+  `if (Get-Volume -FileSystemLabel ${PAYLOAD_LABEL} -ErrorAction SilentlyContinue) { Set-Disk -Number $disk.Number -IsReadOnly $false }`,
+  "else { Set-Disk -Number $disk.Number -IsOffline $true }",
+  "} }",
+].join(" ");
+
+// Drive letters say nothing: a disk is ours by its label and what is on it. A disk may come late, when its driver is installed at this very start.
+const windowsFind = (nowhere: string): string => `set drive=
+set looks=0
+:look
+for %%d in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do call :try %%d
+if not "%drive%"=="" goto found
+if "%looks%"=="6" exit /b ${nowhere}
+set /a looks=looks+1
+powershell -NoProfile -NonInteractive -Command "${BRING_ONLINE}" >nul 2>&1 <nul
+${pause(10)}
+goto look
+
+:try
+if not exist %1:\\xenlayer\\run.cmd exit /b 0
+vol %1: | find "${PAYLOAD_LABEL}" >nul
+if "%errorlevel%"=="0" set drive=%1
+exit /b 0
+
+:found
+`;
+
+// Without "call": the order's script takes the place of this one, which may be removed while that runs.
+const windowsBootstrap = `@echo off
+rem xenlayer: runs the order on the disk labelled ${PAYLOAD_LABEL}, if there is one.
+${windowsFind("0")}"%drive%:\\xenlayer\\run.cmd"
+`;
+
+// Settings that schtasks has no switches for: a step may last long, batteries don't count, and 7, the default priority, makes disks slow too.
+const windowsTask = `<?xml version="1.0" encoding="UTF-16"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>xenlayer: runs the order of a packaging machine</Description>
+  </RegistrationInfo>
+  <Triggers>
+    <BootTrigger>
+      <Enabled>true</Enabled>
+    </BootTrigger>
+  </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <UserId>S-1-5-18</UserId>
+      <RunLevel>HighestAvailable</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
+    <Priority>5</Priority>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>%SystemRoot%\\System32\\cmd.exe</Command>
+      <Arguments>/d /c ${WINDOWS_HOME}\\bootstrap.cmd</Arguments>
+    </Exec>
+  </Actions>
+</Task>
+`;
+
+const windowsInstall = `@echo off
+rem xenlayer: installs what runs the orders of packaging machines at each start.
+rem "keep": it stays in the layer, as an OS layer needs it. Else it is removed when this layer is sealed.
+if not exist "${WINDOWS_HOME}" mkdir "${WINDOWS_HOME}"
+copy /y "%~dp0bootstrap.cmd" "${WINDOWS_HOME}\\bootstrap.cmd" >nul
+if not "%errorlevel%"=="0" goto refused
+if exist "${WINDOWS_HOME}\\transient" del /f /q "${WINDOWS_HOME}\\transient"
+if /i not "%~1"=="keep" >"${WINDOWS_HOME}\\transient" echo removed when the layer is sealed
+schtasks /create /tn xenlayer /xml "%~dp0task.xml" /f
+if not "%errorlevel%"=="0" goto refused
+schtasks /run /tn xenlayer
+exit /b 0
+
+:refused
+${cmdEcho("xenlayer's bootstrap could not be installed: run this as administrator.")}
+exit /b 1
+`;
+
+// A task that is deleted while it runs goes on (learn.microsoft.com, schtasks delete).
+const windowsUninstall = `@echo off
+rem xenlayer: removes what install.cmd has installed. What it has started goes on to its end.
+schtasks /delete /tn xenlayer /f
+if exist "${WINDOWS_HOME}" rd /s /q "${WINDOWS_HOME}"
+exit /b 0
+`;
+
+/** For finalize.cmd, when all is quiet. */
+export const windowsLeave = `if exist "${WINDOWS_HOME}\\transient" cmd /d /c "%XENLAYER_HOME%\\bootstrap\\uninstall.cmd" >nul 2>&1`;
+
+// cloudbase-init: "rem cmd" makes it a batch file; exit code 1002 means "no reboot now, run this again at the next boot" (plugins/common/execcmd.py). Whatever else it
+// hears, as when a restart ends the script, it takes for done. So the script does not last: it installs the bootstrap and leaves all later starts to it.
+const cloudbaseInit = `rem cmd
+@echo off
+if exist "${WINDOWS_HOME}\\bootstrap.cmd" exit /b 1002
+${windowsFind("1002")}cmd /d /c "%drive%:\\xenlayer\\bootstrap\\install.cmd"
+exit /b 1002
+`;
+
+// --- Manual mode: App Layering's icon on everybody's desktop. Whoever clicks it is asked for an administrator's consent.
+
+const ICON = "%PUBLIC%\\Desktop\\Shutdown For Finalize.cmd";
+
+/** For run.cmd: at each start, as the drive's letter may be another one. */
+export const putIcon = `if not exist "%PUBLIC%\\Desktop" goto by_hand
+>"${ICON}" echo @echo off
+>>"${ICON}" echo powershell -NoProfile -NonInteractive -Command "Start-Process -FilePath '%XENLAYER_HOME%\\finalize.cmd' -Verb RunAs"
+:by_hand`;
+
+/** For finalize.cmd, when all is quiet: it is no part of the layer. */
+export const removeIcon = `if exist "${ICON}" del /f /q "${ICON}"`;
