@@ -147,7 +147,6 @@ export async function build(
     if (sealed === undefined) throw new ConflictError(`version ${version} has been removed meanwhile`, { hint: "run `pulumi up` again" });
     return { id: versionId(record.layerId, sealed.id), outputs: await take(ctx, record, wanted, sealed) };
   }
-  if (fresh) await record.noteComment("version added", version, wanted.comment);
   return { id: versionId(record.layerId, entry.id), outputs: told(record, version, entry, holder, sr.name_label) };
 }
 

@@ -72,7 +72,7 @@ export async function ensureVersion(ctx: Context, record: LayerRecord, wanted: I
     const refusal = sealedRefusal(record, version, existing, differences(existing.content, content));
     if (refusal !== undefined) throw new InputError([{ property: "version", reason: refusal }]);
     const whole = await mended(ctx, { xapi, record, name: version, entry: existing });
-    if (whole !== existing) await record.put(version, whole);
+    if (whole !== existing || record.hasFormer(version)) await record.put(version, whole);
     return whole;
   }
   const sr = await storageOf(xapi, wanted.connector);

@@ -8,7 +8,7 @@ import { RECORD_SIZE, writeDocument } from "./document.ts";
 import type { Audit, Entry, Meta } from "./entry.ts";
 import { demandFree } from "./lease.ts";
 import { isOurs, marksFor } from "./marks.ts";
-import { bearsMeta, LayerRecord, randomId, recordDescription, recordName } from "./record.ts";
+import { auditKeys, bearsMeta, LayerRecord, randomId, recordDescription, recordName } from "./record.ts";
 
 /** The layer of this name; one of another connector is a conflict that is named. */
 export async function findLayer(
@@ -59,7 +59,7 @@ export async function createLayer(
       type: "user",
       sharable: false,
       read_only: false,
-      other_config: marksFor(marks),
+      other_config: { ...marksFor(marks), ...auditKeys(audit) },
     }));
   const vdi = left ?? (await xapi.record("VDI", ref));
   if (vdi === undefined) throw new ConflictError(`the record of layer "${meta.name}" has been removed while it was made`);
@@ -67,9 +67,8 @@ export async function createLayer(
   await writeDocument(xapi, vdi, { meta: full, versions: {}, audit }, { icon, signal: ctx.signal });
   // Only a record with content is described as one: its marks could be rebuilt.
   await xapi.call("VDI.set_name_description", ref, recordDescription(vdi.uuid));
-  const record = await LayerRecord.write(xapi, { ...vdi, name_description: recordDescription(vdi.uuid) }, full);
-  for (const entry of audit) await record.addAudit(entry);
-  return record;
+  // With its facts it is a layer's record: nothing is left to do after them.
+  return await LayerRecord.write(xapi, { ...vdi, name_description: recordDescription(vdi.uuid) }, full);
 }
 
 /** A later hold makes an earlier one's delete harmless, whatever order the engine chooses. */

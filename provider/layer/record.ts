@@ -130,6 +130,11 @@ export class LayerRecord {
     this.audits = parsed.audits;
   }
 
+  /** A run that was killed in the middle of a write has left the former entry, too; the next write takes it away. */
+  hasFormer(name: string): boolean {
+    return keysOf(this.vdi, versionPrefix(name)).length > 1;
+  }
+
   async putMeta(meta: Meta): Promise<void> {
     await this.swap(META, this.metaSlot.generation, JSON.stringify(meta), `layer "${this.meta.name}"`, true, (generation) => {
       this.metaSlot = { generation, value: meta };
@@ -245,6 +250,9 @@ async function movedRecord(xapi: Xapi, layerId: string): Promise<Rec<"VDI"> | un
 }
 
 const auditKey = (entry: Audit, index: number): string => `${AUDIT}${entry.at}-${String(index).padStart(4, "0")}`;
+/** Audit entries as a record's other_config holds them from the start. */
+export const auditKeys = (audit: readonly Audit[]): Record<string, string> =>
+  Object.fromEntries(audit.map((entry, index) => [auditKey(entry, index), JSON.stringify(entry)]));
 const versionPrefix = (name: string): string => `${VERSION}${encodeURIComponent(name)}:`;
 const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf(":") + 1));
 const listed = (vdis: readonly Rec<"VDI">[]): string => vdis.map(({ uuid, name_label }) => `${uuid} ("${name_label}")`).join(", ");
@@ -314,7 +322,7 @@ async function rebuild(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report?: (m
     ...(marksOf(now) === undefined ? boundMarks(marks, now.uuid) : {}),
     [`${META}1`]: JSON.stringify(document.meta),
     ...Object.fromEntries(Object.entries(document.versions).map(([name, entry]) => [`${versionPrefix(name)}1`, JSON.stringify(entry)])),
-    ...Object.fromEntries(document.audit.map((entry, index) => [auditKey(entry, index), JSON.stringify(entry)])),
+    ...auditKeys(document.audit),
   };
   await xapi.call("VDI.set_other_config", vdi.$ref, other);
   report?.(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);

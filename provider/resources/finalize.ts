@@ -110,14 +110,18 @@ export const finalize = defineResource(connectFor, {
     const { record, name } = opened;
     await freeToTake(ctx, record, name);
     const entry = record.versions.get(name);
-    if (entry?.state !== "Deployable" || entry.holders.finalize !== state.holder) return;
+    if (entry?.state !== "Deployable") return;
     const destroys = state.onDelete === "destroy";
-    await record.put(name, {
-      ...entry,
-      holders: {},
-      released: new Date().toISOString(),
-      ...(destroys ? { destroyWhenFree: true } : {}),
-    });
+    if (entry.holders.finalize === state.holder)
+      await record.put(name, {
+        ...entry,
+        holders: {},
+        released: new Date().toISOString(),
+        ...(destroys ? { destroyWhenFree: true } : {}),
+      });
+    else if (entry.released === undefined) return;
+    // A run that was killed has released it and come no further.
+    else if (record.hasFormer(name)) await record.put(name, entry);
     if (!destroys) ctx.report(`${name} stays in layer ${record.meta.name}`);
     await applyRetention(ctx, record);
     await record.saveDocument(ctx.signal);

@@ -99,7 +99,10 @@ export const packagingDisk = defineResource(connectFor, {
       ctx.report(`${wanted.version} exists: taken, not built`);
       return { id: versionId(record.layerId, existing.id), outputs: await take(ctx, record, wanted, existing) };
     }
-    return await build(ctx, record, wanted, existing);
+    const made = await build(ctx, record, wanted, existing);
+    // By whoever gets so far: a run that began it may have been killed.
+    await record.noteComment("version added", wanted.version, wanted.comment);
+    return made;
   },
 
   async read(ctx, id, state) {
