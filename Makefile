@@ -22,14 +22,16 @@ check: build ## Check format, lint, types, shell scripts, and that generated fil
 	npx tsc --noEmit
 	@mkdir -p .cache
 	npm run --silent schema > .cache/schema.json && cmp .cache/schema.json schema.json
+	npm run --silent schema:report > .cache/report.schema.json && cmp .cache/report.schema.json provider/report/report.schema.json
 	@if command -v shellcheck > /dev/null; then echo shellcheck $(scripts); shellcheck $(scripts); fi
 
 build: dist/.built ## Compile to dist/
 
-schema: build ## Generate schema.json and the SDK's types
+schema: build ## Generate schema.json, report.schema.json and the SDK's types
 	@npm run --silent sdk
 	@mkdir -p .cache
 	@npm run --silent schema > .cache/schema.json && mv .cache/schema.json schema.json
+	@npm run --silent schema:report > .cache/report.schema.json && mv .cache/report.schema.json provider/report/report.schema.json
 
 bench: build ## Measure: XAPI calls, imports, waits
 	@.ci/install-system

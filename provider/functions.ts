@@ -1,16 +1,16 @@
 // What moves on after an `up` is read by functions: outputs of resources never change because of a later one.
 import * as z from "zod";
 import { connectorInput, reachable } from "./connector.ts";
-import { ConflictError, InputError } from "./errors.ts";
-import { buildOrder } from "./guest/order.ts";
-import { judgeFinalize } from "./guest/verdict.ts";
-import { reportText } from "./guest/verdictReport.ts";
-import { fetchReport } from "./guestRun.ts";
+import { InputError } from "./errors.ts";
 import type { Entry } from "./layer/entry.ts";
 import { findLayer } from "./layer/layers.ts";
 import { diskOf, openLayer, openVersion } from "./layer/open.ts";
 import { type LayerRecord, versionId } from "./layer/record.ts";
 import { driftOf } from "./layer/sealed.ts";
+import { loadReport } from "./report/load.ts";
+import { reportPage } from "./report/page.ts";
+import { report } from "./report/shape.ts";
+import { reportText } from "./report/text.ts";
 import type { Context, FrontContext } from "./resource.ts";
 import { connectFor } from "./session.ts";
 
@@ -60,7 +60,8 @@ export const versionInfo = z.object({
 export const versionReport = z.object({
   versionId: z.string().describe("Id of the version."),
   text: z.string().describe("The report for people."),
-  report: z.record(z.string(), z.unknown()).describe("The whole report: every check with its samples, fixes, KMS counts."),
+  html: z.string().describe("The same as one page for a browser: no scripts, and nothing is loaded by it."),
+  report: report.describe("The whole report, as report.schema.json has it."),
 });
 
 const contextOf = (ctx: FrontContext): Context => ({ ...ctx, connect: (connector) => connectFor(ctx, connector) });
@@ -95,21 +96,8 @@ export async function getVersionReport(front: FrontContext, args: unknown): Prom
   if (!reachable(connector)) throw new InputError([{ property: "connector", reason: "is required" }]);
   const opened = await openVersion(ctx, connector, id, "versionId");
   if (opened === undefined) throw new InputError([{ property: "versionId", reason: `there is no version ${id}` }]);
-  const { xapi, record, name, entry } = opened;
-  const evidence = entry.sealed?.evidence === undefined ? undefined : await xapi.get("VDI", entry.sealed.evidence);
-  if (evidence === undefined)
-    throw new ConflictError(
-      `version ${name} of layer "${record.meta.name}" has no evidence: ${entry.state === "Deployable" ? "its disk is gone" : "it is not sealed"}`,
-    );
-  const payload = await fetchReport(ctx, xapi, evidence);
-  const policies = (entry.sealed?.policies ?? {}) as Parameters<typeof judgeFinalize>[2];
-  const order = payload.order ?? buildOrder({ order: "finalize", os: entry.base?.os ?? "windows", layer: record.meta.name, version: name });
-  const verdict = judgeFinalize(order, payload, policies);
-  return {
-    versionId: id,
-    text: reportText(verdict),
-    report: { ...verdict, installSteps: entry.machine?.steps ?? [], sealedAt: entry.sealed?.at ?? "" },
-  };
+  const whole = await loadReport(ctx, opened);
+  return { versionId: id, text: reportText(whole), html: reportPage(whole), report: whole };
 }
 
 function layerOf(record: LayerRecord): z.output<typeof layerInfo> {

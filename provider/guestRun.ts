@@ -9,6 +9,7 @@ import type { Order } from "./guest/order.ts";
 import { type PayloadContent, type PayloadReport, readPayload, writePayload } from "./guest/payload.ts";
 import { type Asked, shownProgress } from "./guest/progress.ts";
 import { onlyDuplicate } from "./layer/build.ts";
+import type { Machine, PictureTaken } from "./layer/entry.ts";
 import { lookKey } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import { until, type Verdict } from "./wait.ts";
@@ -39,6 +40,8 @@ export interface GuestRun {
   starts?: boolean | undefined;
   bootMinutes: number;
   totalMinutes: number;
+  /** Told where a picture of the console was put when a time limit was over. */
+  pictured?: ((picture: PictureTaken) => Promise<unknown>) | undefined;
 }
 
 export interface GuestSeen {
@@ -218,18 +221,27 @@ async function leftRunning(error: unknown, run: GuestRun): Promise<unknown> {
   });
 }
 
+export const PICTURE_FOLDER = "xenlayer-console-";
+
 /** Keeps what the console shows, where the account may look at it. */
-async function pictured({ xapi, vm, vmName }: GuestRun): Promise<string> {
+async function pictured({ xapi, vm, vmName, doing, pictured: tell }: GuestRun): Promise<string> {
   try {
     const picture = await xapi.screenshot(vm);
-    const folder = await mkdtemp(join(tmpdir(), "xenlayer-console-"));
+    const folder = await mkdtemp(join(tmpdir(), PICTURE_FOLDER));
     const file = join(folder, `${vmName.replace(/[^A-Za-z0-9._-]+/g, "-")}.${picture[0] === 0x89 ? "png" : "jpg"}`);
     await writeFile(file, picture);
+    await tell?.({ at: new Date().toISOString(), doing, file });
     return ` (its console is pictured in ${file})`;
   } catch {
     return "";
   }
 }
+
+/** The machine with one picture more; the last few are remembered. */
+export const withPicture = (machine: Machine, picture: PictureTaken): Machine => ({
+  ...machine,
+  pictures: [...(machine.pictures ?? []), picture].slice(-4),
+});
 
 /** The steps that an earlier boot series has done, for the next order. */
 export const doneSteps = (order: Order, report: PayloadReport) =>

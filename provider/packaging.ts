@@ -5,10 +5,11 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { storageOf } from "./connector.ts";
 import { ConflictError, GuestError, InitFailedError, InputError } from "./errors.ts";
+import { secondsBetween } from "./guest/guestTime.ts";
 import { buildOrder, type Order, type StepInput, stepDigests } from "./guest/order.ts";
 import type { PayloadReport, StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize, judgePackage, type StepVerdict } from "./guest/verdict.ts";
-import { awaitPowerOff, demandHalted, doneSteps, fetchReport, type GuestSeen, payloadSize, sendOrder } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, doneSteps, fetchReport, type GuestSeen, payloadSize, sendOrder, withPicture } from "./guestRun.ts";
 import { ensureDisk, removeBuild, removeStale } from "./layer/build.ts";
 import { anew, differences, type Entry, type Machine, type StepResult } from "./layer/entry.ts";
 import { type Held, withLease } from "./layer/lease.ts";
@@ -201,6 +202,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       doing: wanted.mode === "manual" ? `the engineer at "${machine.name}"` : `the install steps in "${machine.name}"`,
       manual: wanted.mode === "manual" ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
       starts,
+      pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });
@@ -218,7 +220,14 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
     await sendOrder(ctx, xapi, parts.payload.$ref, content(order, done));
     await held.update((entry) => ({
       ...entry,
-      machine: { ...(entry.machine as Machine), nonce, order: "package", vm: parts.vm.uuid, payload: parts.payload.uuid },
+      machine: {
+        ...(entry.machine as Machine),
+        nonce,
+        order: "package",
+        vm: parts.vm.uuid,
+        payload: parts.payload.uuid,
+        times: { packagingAt: new Date().toISOString(), ...entry.machine?.times },
+      },
     }));
     last = await wait(true);
   }
@@ -231,6 +240,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
     vm: parts.vm.uuid,
     payload: parts.payload.uuid,
     packaged: verdict.state === "ready",
+    ...(verdict.state === "ready" ? { times: { ...held.entry.machine?.times, packagedAt: new Date().toISOString() } } : {}),
   };
   if (verdict.state !== "ready") {
     await held.update((entry) => ({ ...entry, machine: after }));
@@ -262,12 +272,11 @@ function secretsOf(order: Order, wanted: Inputs): Record<string, Record<string, 
 }
 
 function stepResult(step: StepVerdict): StepResult {
-  const [started, finished] = [Date.parse(step.started ?? ""), Date.parse(step.finished ?? "")];
   return {
     name: step.name,
     state: step.state,
     exitCode: step.exitCode ?? -1,
-    seconds: Number.isNaN(finished - started) ? 0 : Math.max(0, Math.round((finished - started) / 1000)),
+    seconds: secondsBetween(step.started, step.finished) ?? 0,
     logDigest: createHash("sha256").update(step.logTail).digest("hex"),
   };
 }

@@ -1,11 +1,12 @@
 // Sealing: the machine boots once more with the finalize order, its evidence is judged, and the disk becomes the version.
 // Promises: nothing is sealed without a fresh report of this very order; the seal is one write of the record, and what comes after it (the machine goes,
 // the durable copy) is made up for by any later run.
-import { createHash } from "node:crypto";
 import { ConflictError, GuestError, InputError } from "./errors.ts";
+import { PACKAGING_FILE } from "./guest/evidence.ts";
 import { buildOrder, type Order } from "./guest/order.ts";
+import type { StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize } from "./guest/verdict.ts";
-import { awaitPowerOff, demandHalted, fetchReport, sendOrder } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, fetchReport, sendOrder, withPicture } from "./guestRun.ts";
 import { GiB, removeMachine } from "./layer/build.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
 import { applyRetention } from "./layer/layers.ts";
@@ -15,6 +16,7 @@ import { diskOf, mended, type OpenedVersion } from "./layer/open.ts";
 import { randomId, versionId } from "./layer/record.ts";
 import { driftOf, sealedRefusal } from "./layer/sealed.ts";
 import { ensureMachine } from "./machine.ts";
+import { verdictDigest } from "./report/build.ts";
 import type { Context, Known } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/finalize.ts";
 import type { Rec } from "./xapi/records.ts";
@@ -137,6 +139,8 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       limits: { rebootMax: wanted.timeouts.rebootMax, sampleGapSeconds: wanted.timeouts.sampleGapSeconds },
       ...(nonce === undefined ? {} : { nonce }),
     });
+  // What the steps printed goes with the disk from order to order.
+  let packaging: readonly StepReport[] | undefined;
   const run = async (order: Order, starts: boolean): Promise<GuestVerdict> => {
     await awaitPowerOff(ctx, {
       xapi,
@@ -148,28 +152,33 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       facts: order.facts,
       doing: `"${machine.name}" to be ready for finalizing`,
       starts,
+      pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
       bootMinutes: BOOT_MINUTES,
       totalMinutes: wanted.timeouts.finalizeMinutes,
     });
     const report = await fetchReport(ctx, xapi, parts.payload);
+    packaging = report.packaging ?? packaging;
     return judgeFinalize(order, report, policies);
   };
   // A machine that somebody has started by hand for a look has its payload disk in use.
   if (machine.order !== "finalize") demandHalted(parts.vm);
   const accepted = machine.accept ?? [];
   let verdict = machine.order === "finalize" ? await run(orderFor(accepted, machine.nonce), false) : undefined;
-  const files =
-    machine.order === "finalize"
-      ? []
-      : [{ name: "packaging.json", data: Buffer.from(JSON.stringify((await fetchReport(ctx, xapi, parts.payload)).steps, null, 2)) }];
+  if (machine.order !== "finalize") packaging = (await fetchReport(ctx, xapi, parts.payload)).steps;
   // What the guest's plain tests call noisy and the full rules find harmless goes into the next order: at most twice.
   for (let boots = 0, accept = accepted; verdict?.state !== "ready" && boots < MAX_ORDERS; boots++) {
     const more = verdict?.accept.filter((fact) => !accept.includes(fact)) ?? [];
     if (boots > 0 && more.length === 0) break;
     accept = [...accept, ...more];
     const order = orderFor(accept);
+    const files = packaging === undefined ? [] : [{ name: PACKAGING_FILE, data: Buffer.from(JSON.stringify(packaging, null, 2)) }];
     await sendOrder(ctx, xapi, parts.payload.$ref, { order, files }, parts.payload.virtual_size);
-    await held.update((entry) => ({ ...entry, machine: { ...(entry.machine as Machine), order: "finalize", nonce: order.nonce, accept } }));
+    const sent = { order: "finalize" as const, nonce: order.nonce, accept, policies };
+    const finalizingAt = new Date().toISOString();
+    await held.update((entry) => {
+      const before = entry.machine as Machine;
+      return { ...entry, machine: { ...before, ...sent, times: { finalizingAt, ...before.times } } };
+    });
     verdict = await run(order, true);
   }
   return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
@@ -208,7 +217,7 @@ async function entryOf(
     boots: verdict.boots,
     kms: verdict.kms.message,
     warned: verdict.checks.filter((check) => check.verdict === "warned" || check.verdict === "ignored").map((check) => check.id),
-    digest: createHash("sha256").update(JSON.stringify(verdict)).digest("hex"),
+    digest: verdictDigest(verdict),
   };
   return {
     ...held.entry,

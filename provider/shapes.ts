@@ -114,7 +114,7 @@ export class Shapes {
 
   #object(owner: string, property: string, schema: JsonSchema, one?: JsonSchema): string {
     const { description: _, default: __, ...own } = schema;
-    const name = this.#name(owner, property, JSON.stringify(own));
+    const name = this.#name(owner, property, JSON.stringify(own), schema.title);
     // Set after its parts: those come first in what is generated.
     if (!this.objects.has(name))
       this.objects.set(name, { name, description: described(schema), properties: this.#properties(name, schema, one) });
@@ -122,10 +122,10 @@ export class Shapes {
   }
 
   // Where the same type of the same property has been read before, it has its name from there.
-  #name(owner: string, property: string, text: string): string {
+  #name(owner: string, property: string, text: string, title?: string): string {
     const known = this.#names.get(`${property} ${text}`);
     if (known !== undefined) return known;
-    const name = SHARED[property] ?? `${capital(owner)}${capital(property)}`;
+    const name = title ?? SHARED[property] ?? `${capital(owner)}${capital(property)}`;
     const taken = this.#texts.get(name);
     if (taken !== undefined && taken !== text) throw new Error(`two types would be named ${name}: ${taken} and ${text}`);
     this.#names.set(`${property} ${text}`, name);

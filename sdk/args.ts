@@ -34,6 +34,26 @@ export type FinalizeOnDelete = "release" | "destroy";
 
 export type GetLayerKind = "os" | "platform";
 
+export type ReportOrder = "package" | "finalize";
+
+export type ReportState = "ready" | "blocked" | "failed" | "neverRan";
+
+export type ReportCheckPolicy = "fix" | "block" | "warn" | "ignore";
+
+export type ReportCheckVerdict = "ready" | "pending" | "failed" | "warned" | "ignored";
+
+export type ReportSampleRound = "a" | "b" | "c";
+
+export type ReportSampleState = "ready" | "pending" | "failed";
+
+export type ReportFactAnswer = "said" | "absent" | "missing";
+
+export type ReportKmsState = "ready" | "notApplicable" | "failed" | "off";
+
+export type ReportStepState = "none" | "running" | "done" | "reboot" | "failed";
+
+export type ReportPictureType = "image/jpeg" | "image/png";
+
 /** How the hosts' certificates are verified; by default against the system's authorities. */
 export interface TlsArgs {
   /** false accepts any certificate: for tests only. Default: `true`. */
@@ -347,6 +367,238 @@ export interface VersionSummary {
   deltaGiB?: number | undefined;
 }
 
+/** Absent: the version is not sealed. */
+export interface ReportSeal {
+  /** When it was sealed, ISO 8601. */
+  at: string;
+  /** SHA-256 of the verdict that it was sealed by. */
+  digest: string;
+  /** Whether the evidence, judged again, gives that very verdict: false after an upgrade of the rules, or when it was changed. */
+  asSealed: boolean;
+}
+
+/** By the provider's clock, ISO 8601. */
+export interface ReportTimes {
+  /** First order of the install steps. */
+  packagingAt?: string | undefined;
+  /** All steps done. */
+  packagedAt?: string | undefined;
+  /** First order to finalize. */
+  finalizingAt?: string | undefined;
+  /** From the first order to all steps done. */
+  packagingSeconds?: number | undefined;
+  /** From the first order to finalize to the seal. */
+  finalizingSeconds?: number | undefined;
+}
+
+export interface ReportBit {
+  /** App Layering's name, such as `icReboot`. */
+  name: string;
+  /** Its value in the mask. */
+  value: number;
+  /** What it says. */
+  meaning: string;
+}
+
+export interface ReportSample {
+  /** The attempt that it belongs to: each fix or wait begins a new one. */
+  attempt: number;
+  /** First and second look of an attempt; c is the last look before the power-off. */
+  round: ReportSampleRound;
+  /** As judged by the full rules. */
+  state: ReportSampleState;
+  /** What blocks and what to do, or what was found harmless; may be empty. */
+  message: string;
+}
+
+export interface ReportFact {
+  /** Id of the fact. */
+  id: string;
+  /** What was run in the guest. */
+  command: string;
+  /** absent: the program does not exist in this guest; missing: no whole answer was kept. */
+  answer: ReportFactAnswer;
+  /** Exit code of the program. */
+  exitCode?: number | undefined;
+  /** What it printed, its beginning. */
+  output: string;
+  /** Whether the guest's own plain test found it quiet. */
+  quiet: boolean;
+  /** Whether the order let it pass in the guest, to be judged outside. */
+  accepted: boolean;
+}
+
+export interface ReportCheck {
+  /** Id of the check, as in `checks` of a Finalize. */
+  id: string;
+  /** Its title. */
+  title: string;
+  /** What was to be done about it. */
+  policy: ReportCheckPolicy;
+  /** warned and ignored: not ready, and let through by policy. */
+  verdict: ReportCheckVerdict;
+  /** What blocks and what to do; may be empty. */
+  message: string;
+  bit: ReportBit;
+  /** Every sample of every attempt that was kept, oldest first. */
+  samples: ReportSample[];
+  /** What was asked, with the answers of the last sample. */
+  facts: ReportFact[];
+}
+
+export interface ReportBypass {
+  /** Id of the check. */
+  check: string;
+  /** Which policy let it through. */
+  policy: ReportCheckPolicy;
+  /** What it was. */
+  message: string;
+}
+
+export interface ReportFix {
+  /** The attempt after which it was done. */
+  attempt: number;
+  /** What was done: `reboot`, `ngen-64-v4`. */
+  fix: string;
+  /** Exit code; NGen's says little. */
+  exitCode: number;
+}
+
+/** The KMS rearm. */
+export interface ReportKms {
+  /** What became of the rearm. */
+  state: ReportKmsState;
+  /** In one sentence. */
+  message: string;
+  /** Remaining count before the rearm. */
+  before?: number | undefined;
+  /** Remaining count after it. */
+  after?: number | undefined;
+}
+
+export interface ReportStep {
+  /** Its number in the order. */
+  id: string;
+  /** Its name. */
+  name: string;
+  /** What became of it. */
+  state: ReportStepState;
+  /** Exit code; absent: it has not ended. */
+  exitCode?: number | undefined;
+  /** Whether its time limit was over. */
+  timedOut: boolean;
+  /** By the guest's clock and in its form. */
+  started?: string | undefined;
+  /** By the guest's clock and in its form. */
+  finished?: string | undefined;
+  /** How long it ran, by the guest's clock. */
+  seconds?: number | undefined;
+  /** The end of what it printed. */
+  log: string;
+  /** How much it printed in all. */
+  logBytes: number;
+  /** Whether the log is what the layer record knows it to have been when the step had ended. */
+  asRecorded?: boolean | undefined;
+}
+
+export interface ReportInstalled {
+  /** What tells it apart inside one guest: product key, package with architecture, published name of a driver. */
+  id: string;
+  /** Its name. */
+  name: string;
+  /** Its version; may be empty. */
+  version: string;
+  /** Who made it; may be empty. */
+  publisher: string;
+}
+
+/** What is installed; absent: the guest was not ready to be asked. */
+export interface ReportInventory {
+  /** The guest's name for itself. */
+  system: string;
+  /** Installed software. */
+  software: ReportInstalled[];
+  /** Driver packages that did not come with Windows. */
+  drivers: ReportInstalled[];
+  /** What could not be read. */
+  problems: string[];
+}
+
+export interface ReportPicture {
+  /** When, ISO 8601. */
+  at: string;
+  /** What was waited for when the time was over. */
+  doing: string;
+  /** Where the run that took it has kept it. */
+  file: string;
+  /** Its form. */
+  type: ReportPictureType;
+  /** The picture in base64; absent: it lies on another machine or is gone. */
+  data?: string | undefined;
+}
+
+/** The whole report, as report.schema.json has it. */
+export interface Report {
+  /** Format of this report. */
+  format: number;
+  /** Name of the layer. */
+  layer: string;
+  /** Name of the version. */
+  version: string;
+  /** Id of the version. */
+  versionId: string;
+  /** What the version is based on. */
+  basedOn: string;
+  /** The guest's kind. */
+  os: OsLayerOs;
+  /** What the guest was last asked for. */
+  order: ReportOrder;
+  /** Who installed: steps, or an engineer. */
+  mode: PackagingMachineMode;
+  /** The verdict. */
+  state: ReportState;
+  /** The verdict in one sentence. */
+  summary: string;
+  /** Absent: the version is not sealed. */
+  sealed?: ReportSeal | undefined;
+  /** uuid of the disk that this was read from. */
+  evidence: string;
+  /** Name of the packaging machine. */
+  machine: string;
+  /** Version of the VM tools, as they said it; may be empty. */
+  toolsVersion: string;
+  /** The order that was answered. */
+  nonce: string;
+  /** Boots of the guest under this order. */
+  boots: number;
+  /** What tells the boots apart, oldest first; the last one has reported. */
+  bootIds: string[];
+  /** How often the samples were begun anew. */
+  attempts: number;
+  /** By the provider's clock, ISO 8601. */
+  times: ReportTimes;
+  /** App Layering's mask BlockFinalize: the bits of what is not ready, and bit 1 where something was let through. */
+  blockFinalize: number;
+  /** The mask's bits by name. */
+  bits: ReportBit[];
+  /** Every check with its samples. */
+  checks: ReportCheck[];
+  /** What was not ready and let through by policy. */
+  letThrough: ReportBypass[];
+  /** What the guest did about what was pending. */
+  fixes: ReportFix[];
+  /** The KMS rearm. */
+  kms: ReportKms;
+  /** The install and clean-up steps. */
+  steps: ReportStep[];
+  /** What is installed; absent: the guest was not ready to be asked. */
+  inventory?: ReportInventory | undefined;
+  /** The console, pictured when a time limit was over. */
+  pictures: ReportPicture[];
+  /** What of the evidence could not be read. */
+  problems: string[];
+}
+
 /** Arguments of ConnectorConfig. */
 export interface ConnectorConfigArgs {
   /**
@@ -626,6 +878,8 @@ export interface GetVersionReportResult {
   versionId: string;
   /** The report for people. */
   text: string;
-  /** The whole report: every check with its samples, fixes, KMS counts. */
-  report: Record<string, unknown>;
+  /** The same as one page for a browser: no scripts, and nothing is loaded by it. */
+  html: string;
+  /** The whole report, as report.schema.json has it. */
+  report: Report;
 }

@@ -6,7 +6,7 @@ import { buildOrder, type Order, type StepInput } from "./order.ts";
 import * as fixture from "./testing.ts";
 import { quietPayload, said } from "./testing.ts";
 import { judgeFinalize, judgePackage } from "./verdict.ts";
-import { reportText, verdict } from "./verdictReport.ts";
+import { verdict } from "./verdictReport.ts";
 
 const finalize = (more: Partial<Parameters<typeof buildOrder>[0]> = {}): Order =>
   buildOrder({ order: "finalize", os: "windows", layer: "plat", version: "2.3", kms: true, ...more });
@@ -227,15 +227,6 @@ describe("packaging", () => {
       summary: expect.stringContaining("ngen-workers"),
     });
   });
-});
-
-it("writes a report that a person can read", () => {
-  const text = reportText(judgeFinalize(order, inRound(quietPayload(order), "b", { "msi-service": fixture.services.busy })));
-  expect(text).toContain("Layer plat, version 2.3: finalize report\nblocked: An MSI install operation is in progress");
-  expect(text).toContain("Installation in progress (installer, policy fix): pending");
-  expect(text).toContain("sample a: ready");
-  expect(text).toContain("sample b: pending - An MSI install operation");
-  expect(text).toContain("KMS: rearmed once, remaining count 1001 before and 1000 after");
 });
 
 describe("no mutated report reads as ready unless every fact is well-formed and quiet", () => {

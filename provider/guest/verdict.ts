@@ -44,7 +44,9 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
   const kms = kmsOf(order, payload, fresh);
   // Two samples always; the third where the script has taken it, and whenever the guest was rearmed after the second.
   const rounds = ["a", "b", ...(fresh.round === "c" || payload.kms.rearm !== undefined || fresh.state === "ready" ? ["c"] : [])];
-  const judged = checks.flatMap((check) => judgeCheck(order, check, payload, rounds, policies));
+  // Evidence of an earlier release is read by what its order asked; an order of this one asks for every check.
+  const asked = new Set(order.facts.map((fact) => fact.check));
+  const judged = checks.flatMap((check) => (asked.has(check.id) ? judgeCheck(order, check, payload, rounds, policies) : []));
   const stopping = judged.filter((check) => check.verdict === "pending" || check.verdict === "failed");
   const accept = harmless(order, judged, payload, rounds);
   const told = {
@@ -260,7 +262,7 @@ function stepVerdicts(order: Order, payload: PayloadReport): StepVerdict[] {
       timedOut: step.timedOut,
       ...(step.started === undefined ? {} : { started: step.started }),
       ...(step.finished === undefined ? {} : { finished: step.finished }),
-      logTail: lastLines(step.log, 20),
+      logTail: lastLines(step.log, LOG_TAIL),
     };
   });
 }
@@ -284,6 +286,9 @@ function stepMessage(order: Order, step: StepVerdict, payload: PayloadReport): s
   return `step "${step.name}" ended with exit code ${step.exitCode} (expected ${expected})${step.exitCode === 9009 ? ": cmd knows no such command" : ""}${log}`;
 }
 
+/** Lines of a step's output that its digest in the layer record is of. */
+export const LOG_TAIL = 20;
+
 const lastStep = (steps: readonly StepVerdict[]): string => {
   const running = steps.find((step) => step.state === "running" || step.state === "reboot");
   return running === undefined
@@ -291,4 +296,4 @@ const lastStep = (steps: readonly StepVerdict[]): string => {
     : `; step "${running.name}" was ${running.state === "running" ? "under way" : "waiting for its restart"}`;
 };
 
-const lastLines = (text: string, count: number): string => text.trimEnd().split(/\r?\n/).slice(-count).join("\n").slice(-4000);
+export const lastLines = (text: string, count: number): string => text.trimEnd().split(/\r?\n/).slice(-count).join("\n").slice(-4000);

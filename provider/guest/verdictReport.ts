@@ -1,4 +1,4 @@
-// The report that stays with a version: its shape, from which its JSON schema is made, and its text for a person.
+// What the judges give. The report for people and programs is built of it (provider/report).
 import { z } from "zod";
 import { checkId } from "./checks.ts";
 import { policy } from "./fact.ts";
@@ -28,7 +28,6 @@ const stepVerdict = z.strictObject({
 });
 export type StepVerdict = z.output<typeof stepVerdict>;
 
-/** The report that stays with a version; its JSON schema is this object's. */
 export const verdict = z.strictObject({
   format: z.literal(1),
   order: z.enum(["package", "finalize"]),
@@ -56,32 +55,3 @@ export const verdict = z.strictObject({
   problems: z.array(z.string()),
 });
 export type Verdict = z.output<typeof verdict>;
-
-/** Plain text for a person; what a guest wrote stands in it as data, without control characters. */
-export function reportText(report: Verdict): string {
-  const lines = [
-    `Layer ${report.layer}, version ${report.version}: ${report.order === "finalize" ? "finalize report" : "packaging report"}`,
-    `${report.state}: ${report.summary}`,
-  ];
-  if (report.order === "finalize")
-    lines.push(`BlockFinalize ${report.blockFinalize}; boots ${report.boots}; attempts ${report.attempts}; order ${report.nonce}`);
-  for (const check of report.checks) {
-    lines.push(
-      "",
-      `${check.title} (${check.id}, policy ${check.policy}): ${check.verdict}${check.message === "" ? "" : ` - ${check.message}`}`,
-    );
-    for (const entry of check.samples)
-      lines.push(`  sample ${entry.round}: ${entry.state}${entry.message === "" ? "" : ` - ${entry.message}`}`);
-  }
-  if (report.order === "finalize") lines.push("", report.kms.message);
-  for (const fix of report.fixes) lines.push(`fix in attempt ${fix.attempt}: ${fix.fix}, exit code ${fix.rc}`);
-  for (const step of report.steps) {
-    lines.push(
-      "",
-      `step ${step.id} ${step.name}: ${step.state}${step.exitCode === undefined ? "" : `, exit code ${step.exitCode}`}${step.timedOut ? ", timed out" : ""}`,
-    );
-    if (step.logTail !== "") lines.push(...step.logTail.split("\n").map((line) => `  | ${line}`));
-  }
-  for (const problem of report.problems) lines.push(`problem: ${problem}`);
-  return `${lines.join("\n")}\n`;
-}

@@ -47,6 +47,9 @@ const stepResult = z.looseObject({
 });
 export type StepResult = z.output<typeof stepResult>;
 
+const pictureTaken = z.looseObject({ at: z.string(), doing: z.string(), file: z.string() });
+export type PictureTaken = z.output<typeof pictureTaken>;
+
 const machineSchema = z.looseObject({
   name: z.string(),
   /** Set before the first boot with this disk: from then on the disk may carry (part of) the steps. */
@@ -67,6 +70,12 @@ const machineSchema = z.looseObject({
   removed: z.boolean().optional(),
   /** Facts that are noisy and harmless, found by earlier finalize boots. */
   accept: z.array(z.string()).optional(),
+  /** Policies of the last finalize order. */
+  policies: z.record(z.string(), z.string()).optional(),
+  /** When what was first begun or done, ISO 8601. */
+  times: z.object({ packagingAt: z.string(), packagedAt: z.string(), finalizingAt: z.string() }).partial().optional(),
+  /** The console, pictured when a time limit was over; the last few. */
+  pictures: z.array(pictureTaken).optional(),
 });
 export type Machine = z.output<typeof machineSchema>;
 

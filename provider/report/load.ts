@@ -1,0 +1,65 @@
+// A version's report from the pool: the evidence kept with a sealed version, or, of one that is not sealed yet, what its machine has last written. Reads only.
+import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, extname } from "node:path";
+import { ConflictError } from "../errors.ts";
+import { buildOrder } from "../guest/order.ts";
+import { fetchReport, PICTURE_FOLDER } from "../guestRun.ts";
+import type { PictureTaken } from "../layer/entry.ts";
+import type { OpenedVersion } from "../layer/open.ts";
+import { versionId } from "../layer/record.ts";
+import type { Context } from "../resource.ts";
+import { buildReport } from "./build.ts";
+import type { Report } from "./shape.ts";
+
+export async function loadReport(ctx: Context, { xapi, record, name, entry }: OpenedVersion): Promise<Report> {
+  const version = `version ${name} of layer "${record.meta.name}"`;
+  const { sealed, machine } = entry;
+  const kept = sealed === undefined ? machine?.payload : sealed.evidence;
+  const disk = kept === undefined ? undefined : await xapi.get("VDI", kept);
+  if (disk === undefined) {
+    const why =
+      sealed === undefined
+        ? "no machine has worked on it"
+        : entry.base === undefined
+          ? "it was imported, not packaged"
+          : "its disk is gone";
+    throw new ConflictError(`${version} has no evidence: ${why}`);
+  }
+  if (sealed === undefined && machine?.vm !== undefined) {
+    const vm = await xapi.get("VM", machine.vm);
+    if (vm !== undefined && vm.power_state !== "Halted")
+      throw new ConflictError(
+        `${version} has no report yet: machine "${vm.name_label}" is ${vm.power_state.toLowerCase()}, and writes on its evidence`,
+        {
+          hint: "ask again when it has powered off",
+        },
+      );
+  }
+  const payload = await fetchReport(ctx, xapi, disk);
+  const os = entry.base?.os ?? "windows";
+  const order = payload.order ?? buildOrder({ order: "finalize", os, layer: record.meta.name, version: name });
+  return buildReport({
+    layer: record.meta.name,
+    version: name,
+    versionId: versionId(record.layerId, entry.id),
+    entry,
+    disk: disk.uuid,
+    payload,
+    order,
+    pictures: await Promise.all((machine?.pictures ?? []).map(pictureOf)),
+  });
+}
+
+const MAX_PICTURE = 2 * 1024 * 1024;
+
+/** Shown where it still lies on this machine. Its path comes from the pool: nothing is read but a picture in a folder as this provider makes them. */
+async function pictureOf({ at, doing, file }: PictureTaken): Promise<Report["pictures"][number]> {
+  const type = extname(file) === ".png" ? "image/png" : "image/jpeg";
+  const told = { at, doing, file, type } as const;
+  if (dirname(dirname(file)) !== tmpdir() || !basename(dirname(file)).startsWith(PICTURE_FOLDER)) return told;
+  const data = await readFile(file).catch(() => undefined);
+  const magic = type === "image/png" ? "89504e47" : "ffd8ff";
+  if (data === undefined || data.length > MAX_PICTURE || !data.toString("hex", 0, 4).startsWith(magic)) return told;
+  return { ...told, data: data.toString("base64") };
+}
