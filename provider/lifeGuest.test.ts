@@ -235,6 +235,10 @@ it("a guest without tools is heard by what it wrote to the payload disk", () =>
     const prepared = () => stage.sim.guestLog.some(({ line }) => line.includes("this machine is prepared by hand"));
     while (!prepared()) await new Promise((resolve) => setImmediate(resolve));
     const { machine, build = "" } = (await entry()) ?? {};
+    // What nobody at this machine would do is refused, not left out silently.
+    expect((await stage.check("Finalize", layer.inputs("1", { seal: { kms: "rearm" } }).seal(disk.id))).failures).toMatchObject([
+      { property: "kms", reason: expect.stringContaining("prepared by hand: run `slmgr /rearm` there") },
+    ]);
     const { xapi } = await layer.record();
     const vm = await xapi.get("VM", machine?.vm ?? "");
     const payload = await xapi.get("VDI", machine?.payload ?? "");

@@ -1,7 +1,7 @@
 // Sealing: the machine boots once more with the finalize order, its evidence is judged, and the disk becomes the version.
 // Promises: nothing is sealed without a fresh report of this very order; the seal is one write of the record, and what comes after it (the machine goes,
 // the durable copy) is made up for by any later run.
-import { ConflictError, GuestError, InputError } from "./errors.ts";
+import { ConflictError, duration, GuestError, InputError } from "./errors.ts";
 import { PACKAGING_FILE } from "./guest/evidence.ts";
 import { buildOrder, type Order } from "./guest/order.ts";
 import type { StepReport } from "./guest/payload.ts";
@@ -129,6 +129,11 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
   }
 
+  // One budget for all that this run waits for; what the guest waits for by itself is no longer than that, so that it reports before we give up.
+  const { finalizeMinutes, rebootMax, sampleGapSeconds } = wanted.timeouts;
+  const end = performance.now() + finalizeMinutes * MINUTE;
+  const left = (): number => Math.max(0, (end - performance.now()) / MINUTE);
+  const most = Math.floor(finalizeMinutes * 60);
   const orderFor = (accept: readonly string[], nonce?: string): Order =>
     buildOrder({
       ...settings,
@@ -136,7 +141,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       accept,
       ngen: wanted.ngen,
       kms: wanted.kms === "rearm",
-      limits: { rebootMax: wanted.timeouts.rebootMax, sampleGapSeconds: wanted.timeouts.sampleGapSeconds },
+      limits: { rebootMax, sampleGapSeconds, ngenWaitSeconds: Math.min(3600, most), msiWaitSeconds: Math.min(1800, most) },
       ...(nonce === undefined ? {} : { nonce }),
     });
   // What the steps printed goes with the disk from order to order.
@@ -154,7 +159,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       starts,
       pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
       bootMinutes: BOOT_MINUTES,
-      totalMinutes: wanted.timeouts.finalizeMinutes,
+      totalMinutes: left(),
     });
     const report = await fetchReport(ctx, xapi, parts.payload);
     packaging = report.packaging ?? packaging;
@@ -169,6 +174,11 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   for (let boots = 0, accept = accepted; verdict?.state !== "ready" && boots < MAX_ORDERS; boots++) {
     const more = verdict?.accept.filter((fact) => !accept.includes(fact)) ?? [];
     if (boots > 0 && more.length === 0) break;
+    if (boots > 0 && left() === 0)
+      throw new GuestError(
+        `version ${name} is not ready to be finalized after ${duration(finalizeMinutes * MINUTE)} (timeouts.finalizeMinutes): ${verdict?.summary}`,
+        { hint: `machine "${machine.name}" is kept, halted; \`pulumi up\` again goes on from there` },
+      );
     accept = [...accept, ...more];
     const order = orderFor(accept);
     const files = packaging === undefined ? [] : [{ name: PACKAGING_FILE, data: Buffer.from(JSON.stringify(packaging, null, 2)) }];
@@ -184,6 +194,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
 }
 
+const MINUTE = 60_000;
 const BOOT_MINUTES = 15;
 const MAX_ORDERS = 3;
 

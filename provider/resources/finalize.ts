@@ -66,6 +66,11 @@ export const finalize = defineResource(connectFor, {
       failures.push({ property: "version", reason: `the disk is of version "${name}"` });
     if (want.kms === "rearm" && entry.base?.os === "linux")
       failures.push({ property: "kms", reason: "is for Windows; this layer's OS is Linux" });
+    if (want.kms === "rearm" && entry.state !== "Deployable" && entry.machine?.mode === "manual")
+      failures.push({
+        property: "kms",
+        reason: "the machine is prepared by hand: run `slmgr /rearm` there just before Shutdown For Finalize, and leave kms out",
+      });
     if (entry.state === "Deployable")
       for (const property of changedSettings(entry, want))
         failures.push({ property, reason: sealedRefusal(record, name, entry, [`${property} changed`]) ?? "" });

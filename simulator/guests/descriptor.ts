@@ -22,8 +22,8 @@ const tools = z.strictObject({
 });
 export type Tools = z.output<typeof tools>;
 
-/** What waits for a restart when a program has ended; `msi`: Windows Installer's suspended installation. */
-const pendingKind = z.enum(["reboot", "windows-update", "driver-reboot", "msi", "pfro", "rename"]);
+/** What waits for a restart when a program has ended; `temp-file`: rubbish to be deleted at it; `msi`: Windows Installer's suspended installation. */
+const pendingKind = z.enum(["reboot", "windows-update", "driver-reboot", "msi", "pfro", "temp-file", "rename"]);
 export type PendingKind = z.output<typeof pendingKind>;
 
 const program = z.strictObject({

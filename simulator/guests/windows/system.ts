@@ -224,7 +224,9 @@ export class System {
     } else {
       const before = registry.value(SESSION_MANAGER, "PendingFileRenameOperations")?.data ?? [];
       const file = "\\??\\C:\\Windows\\System32\\drivers\\etc\\services";
-      registry.setValue(SESSION_MANAGER, "PendingFileRenameOperations", "REG_MULTI_SZ", [...before, `${file}.new`, `!${file}`]);
+      // A replacement that must happen, or what endpoint protection asks for all day: rubbish to be deleted.
+      const pair = kind === "pfro" ? [`${file}.new`, `!${file}`] : ["\\??\\C:\\Windows\\Temp\\scan-1.tmp", ""];
+      registry.setValue(SESSION_MANAGER, "PendingFileRenameOperations", "REG_MULTI_SZ", [...before, ...pair]);
     }
   }
 }
