@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import type * as z from "zod";
 import { type connectorShape, isoOf, networkOf, storageOf, templateOf } from "./connector.ts";
 import { explain, InputError, XapiError } from "./errors.ts";
-import { isOurs, marksFor, marksOf } from "./layer/marks.ts";
+import { isOurs, isOutgrown, MADE, marksFor, marksOf } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
 import { CERTIFICATE_REFUSED } from "./xapi/codes.ts";
@@ -153,16 +153,10 @@ async function templateFindings(xapi: Xapi, template: Rec<"VM">): Promise<string
   return problems;
 }
 
-/** Probe disks that killed runs left: this connector's, and any that has been there for long. */
+/** Probe disks that killed runs left: this connector's, and any that has been there for longer than a probe lives. */
 export const leftProbes = (vdis: readonly Rec<"VDI">[], connectorId: string): Rec<"VDI">[] =>
-  vdis.filter((vdi) => {
-    const age = Date.now() - Date.parse(vdi.other_config[MADE] ?? "");
-    return isOurs(vdi, { role: "probe" }) && (marksOf(vdi)?.connector === connectorId || age > PROBE_MS);
-  });
+  vdis.filter((vdi) => isOurs(vdi, { role: "probe" }) && (marksOf(vdi)?.connector === connectorId || isOutgrown(vdi)));
 
-const MADE = "xenlayer:made";
-/** Far longer than a probe lives. */
-const PROBE_MS = 3_600_000;
 const PROBE = "xenlayer probe";
 
 // Round trip through the file API: what layers are moved with.

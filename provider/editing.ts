@@ -7,13 +7,14 @@ import { chooseBase, isRenamed } from "./layer/base.ts";
 import { diskDescription, ensureDisk, removeStale, takenBy, takenRefusal } from "./layer/build.ts";
 import { anew, type Content, differences, type Entry } from "./layer/entry.ts";
 import { abandon, withLease, withoutLease } from "./layer/lease.ts";
-import { diskIsThere, diskOf, mended, type OpenedVersion } from "./layer/open.ts";
+import { diskOf, mended, type OpenedVersion } from "./layer/open.ts";
 import { type LayerRecord, randomId, versionId } from "./layer/record.ts";
 import { sealedRefusal } from "./layer/sealed.ts";
 import { takenBack } from "./plan.ts";
 import { type Context, holdsUnknown, type Known } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/packagingDisk.ts";
 import type { Xapi } from "./xapi/client.ts";
+import type { Rec } from "./xapi/records.ts";
 
 export const fileNameOf = (record: LayerRecord, { fileName, version }: { fileName?: string | undefined; version: string }): string =>
   fileName ?? `${record.meta.name} ${version}`;
@@ -68,7 +69,7 @@ export async function take(ctx: Context, record: LayerRecord, wanted: Inputs, en
   const { xapi } = record;
   const opened: OpenedVersion = { xapi, record, name: version, entry };
   const fileName = wanted.fileName ?? entry.fileName;
-  if (fileName !== undefined && fileName !== entry.fileName) await setFileName(opened, fileName);
+  if (fileName !== undefined) await setFileName(opened, fileName);
   const holder = randomId();
   const { released: _, ...rest } = await mended(ctx, opened);
   const held = { ...rest, ...(fileName === undefined ? {} : { fileName }), holders: { ...entry.holders, disk: holder } } as Entry;
@@ -79,7 +80,7 @@ export async function take(ctx: Context, record: LayerRecord, wanted: Inputs, en
 async function setFileName(opened: OpenedVersion, fileName: string): Promise<void> {
   const { xapi, entry } = opened;
   const vdi = await diskOf(opened);
-  if (vdi === undefined) return;
+  if (vdi === undefined || vdi.name_label === fileName) return;
   const other = takenBy(await xapi.find("VDI", { name_label: fileName, SR: vdi.SR }), fileName, entry.id);
   const sr = other === undefined ? undefined : await xapi.record("SR", other.SR);
   if (other !== undefined && sr !== undefined) throw new InputError([takenRefusal(fileName, other, sr)]);
@@ -100,7 +101,8 @@ export async function build(
   const holder = randomId();
   const content: Content = { format: 1, ...contentOf(wanted) };
   const fileName = fileNameOf(record, wanted);
-  const lost = existing !== undefined && !(await diskIsThere({ xapi, record, entry: existing }));
+  const disk = existing === undefined ? undefined : await diskOf({ xapi, record, entry: existing });
+  const lost = existing !== undefined && disk === undefined && (existing.vdi !== undefined || existing.state === "Deployable");
   let fresh = false;
   const first = (before: Entry | undefined): Entry | undefined => {
     fresh = before === undefined;
@@ -113,7 +115,8 @@ export async function build(
     // Another version under the name, though on the base of the one that is gone, or about to be.
     if (before.state === "Deployable" || before.state === "Deleting")
       return anew(before, { id: randomId(), build: randomId(), holders: {}, ...made });
-    const elsewhere = before.sr !== undefined && before.sr !== sr.$ref;
+    // Asked for in another SR: neither moved there by somebody, nor under the reference that an SR has since it was introduced again.
+    const elsewhere = before.sr !== undefined && before.sr !== sr.$ref && (disk?.uuid !== before.vdi || disk?.SR !== sr.$ref);
     if (gone || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
       return anew(before, { build: randomId(), ...made });
     return { ...before, ...made, content: { ...before.content, ...content } };
@@ -150,15 +153,16 @@ export async function build(
   return { id: versionId(record.layerId, entry.id), outputs: told(record, version, entry, holder, sr.name_label) };
 }
 
-export const srName = async (xapi: Xapi, record: LayerRecord, entry: Entry): Promise<string> =>
-  (await xapi.record("SR", entry.sr ?? record.vdi.SR))?.name_label ?? "";
+export const srName = async (xapi: Xapi, record: LayerRecord, entry: Entry, vdi?: Rec<"VDI">): Promise<string> =>
+  (await xapi.record("SR", vdi?.SR ?? entry.sr ?? record.vdi.SR))?.name_label ?? "";
 
-export function told(record: LayerRecord, version: string, entry: Entry, holder: string, sr: string): Outputs {
-  const uuid = entry.vdi ?? "";
+/** `vdi`: the disk as it is, where it was looked at. */
+export function told(record: LayerRecord, version: string, entry: Entry, holder: string, sr: string, vdi?: Rec<"VDI">): Outputs {
+  const uuid = vdi?.uuid ?? entry.vdi ?? "";
   return {
     versionId: versionId(record.layerId, entry.id),
     vdiUuid: uuid,
-    location: `${sr}/${entry.fileName ?? version} (${uuid})`,
+    location: `${sr}/${vdi?.name_label ?? entry.fileName ?? version} (${uuid})`,
     basedOn: entry.base?.name ?? "",
     holder,
   };

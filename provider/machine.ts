@@ -5,7 +5,7 @@ import { ConflictError, InputError } from "./errors.ts";
 import { hardwareFindings, hardwareOf } from "./hardware.ts";
 import { findMachine, GiB } from "./layer/build.ts";
 import type { Entry } from "./layer/entry.ts";
-import { isOurs, type Marks, marksFor } from "./layer/marks.ts";
+import { isOurs, MACHINE_MARK, type Marks, marksFor } from "./layer/marks.ts";
 import type { LayerRecord } from "./layer/record.ts";
 import { Plan, takenBack } from "./plan.ts";
 import type { Context } from "./resource.ts";
@@ -33,7 +33,6 @@ export interface MachineRequest {
   };
 }
 
-const MARK = "xenlayer:mark";
 const SYSTEM_DEVICE = "0";
 const PAYLOAD_DEVICE = "1";
 /** Only what would change the disk under the guest's feet, or copy it half made. */
@@ -71,9 +70,9 @@ export const machinePlan = Plan.of<Ctx, object>()
   .step<WithVm>({
     title: "cloning the template",
     find: async (ctx) => {
-      const vm = await findMachine(ctx.xapi, ctx.request.name);
+      const vm = await findMachine(ctx.xapi, { name: ctx.request.name, vm: ctx.request.entry.machine?.vm });
       // Marked and told to be no template is the last thing done to it: anything less is a clone that a killed run left.
-      if (vm !== undefined && MARK in vm.other_config && !vm.is_a_template && !isOutdated(vm, ctx.request)) return { vm };
+      if (vm !== undefined && MACHINE_MARK in vm.other_config && !vm.is_a_template && !isOutdated(vm, ctx.request)) return { vm };
       ctx.left = vm;
       return undefined;
     },
@@ -127,7 +126,7 @@ export const machinePlan = Plan.of<Ctx, object>()
 function isOutdated(vm: Rec<"VM">, { settings }: MachineRequest): boolean {
   if (settings === undefined || vm.power_state !== "Halted") return false;
   try {
-    return (JSON.parse(vm.other_config[MARK] ?? "{}") as { settings?: unknown }).settings !== settings;
+    return (JSON.parse(vm.other_config[MACHINE_MARK] ?? "{}") as { settings?: unknown }).settings !== settings;
   } catch {
     return true;
   }
@@ -150,7 +149,7 @@ async function cloneTemplate({ xapi, request, ...ctx }: Ctx): Promise<Rec<"VM">>
       { property: "connector.template", reason: `template "${template.name_label}" does not fit the OS layer: ${errors.join("; ")}` },
     ]);
   for (const warning of warnings) ctx.warn(`template "${template.name_label}": ${warning}; images may ask for a restart`);
-  for (let left = ctx.left; left !== undefined; left = await findMachine(xapi, name)) await xapi.destroy("VM", left.$ref);
+  for (let left = ctx.left; left !== undefined; left = await findMachine(xapi, { name })) await xapi.destroy("VM", left.$ref);
 
   const ref = await xapi.call<string>("VM.clone", template.$ref, name);
   try {
@@ -175,7 +174,7 @@ async function configured(
     build: entry.build,
     settings,
   };
-  await xapi.call("VM.add_to_other_config", ref, MARK, JSON.stringify(mark));
+  await xapi.call("VM.add_to_other_config", ref, MACHINE_MARK, JSON.stringify(mark));
   // App Layering's habit: product, purpose and layer as tags, beside the template's own.
   const tags = new Set([...template.tags, ...(connector.tags ?? []), "xenlayer", "Packaging Machine", record.meta.name]);
   await xapi.call("VM.set_tags", ref, [...tags]);

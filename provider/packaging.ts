@@ -217,6 +217,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
     if (last !== undefined) done = doneSteps(order, last.report);
     order = orderFor();
     const { nonce } = order;
+    await held.confirm();
     await sendOrder(ctx, xapi, parts.payload.$ref, content(order, done));
     await held.update((entry) => ({
       ...entry,

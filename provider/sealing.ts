@@ -94,7 +94,7 @@ async function taken(
 
 // After the commit point, and again whenever a run finds it undone: the machine goes, the durable copy is written.
 async function settled(ctx: Context, { xapi, record, name }: OpenedVersion, entry: Entry, wanted: Inputs, vm?: Rec<"VM">): Promise<void> {
-  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine.name, vm);
+  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine, vm);
   await record.noteComment("version sealed", name, wanted.comment);
   await applyRetention(ctx, record);
   await record.saveDocument(ctx.signal);
@@ -182,6 +182,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     accept = [...accept, ...more];
     const order = orderFor(accept);
     const files = packaging === undefined ? [] : [{ name: PACKAGING_FILE, data: Buffer.from(JSON.stringify(packaging, null, 2)) }];
+    await held.confirm();
     await sendOrder(ctx, xapi, parts.payload.$ref, { order, files }, parts.payload.virtual_size);
     const sent = { order: "finalize" as const, nonce: order.nonce, accept, policies };
     const finalizingAt = new Date().toISOString();

@@ -3,20 +3,22 @@ import { ConflictError, InputError, XapiError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { NULL_REF, type Rec } from "../xapi/records.ts";
-import type { Base, Entry } from "./entry.ts";
+import type { Base, Entry, Machine } from "./entry.ts";
 import {
   boundMarks,
   findDisk,
   hasOwnUuid,
   inFlightKey,
   isOurs,
+  lookKey,
   type Marks,
   marksFor,
   marksOf,
+  OPEN,
   unfinishedCopies,
   withoutMarks,
 } from "./marks.ts";
-import type { LayerRecord } from "./record.ts";
+import { LayerRecord, splitVersionId } from "./record.ts";
 
 export const GiB = 2 ** 30;
 /** SM refuses chains longer than 30 (SR_BACKEND_FAILURE_109); images and snapshots above a version need room too. */
@@ -50,26 +52,28 @@ export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest)
   const { record, entry, base, version, sr } = request;
   const vdis = await xapi.find("VDI", { SR: sr.$ref });
   const marks = diskMarks(record, entry);
-  const source = vdis.find((vdi) => vdi.uuid === base.vdi) ?? (await xapi.get("VDI", base.vdi));
+  // What is recorded counts, wherever somebody has moved it and whatever it has lost: it holds what was done so far.
+  const existing = (await recordedDisk(xapi, record, entry, vdis)) ?? findDisk(vdis, marks);
+  refuseTaken(vdis, request);
+  const source = await baseDisk(xapi, base, vdis);
+  const flight = inFlightKey(entry.build);
+  const baseDepth = base.depth ?? 0;
+  const clones = source?.SR === sr.$ref && baseDepth < MAX_DEPTH;
+  const depth = clones ? baseDepth + 1 : 0;
+  if (existing !== undefined) {
+    if (existing.name_label !== request.fileName) await xapi.call("VDI.set_name_label", existing.$ref, request.fileName);
+    if (source !== undefined && flight in source.other_config) await xapi.call("VDI.remove_from_other_config", source.$ref, flight);
+    const whole = { ...(await remarked(ctx, record, version, entry, existing)), name_label: request.fileName };
+    return { vdi: await grown(xapi, whole, request.sizeGiB), depth: entry.depth ?? depth };
+  }
   if (source === undefined)
     throw new ConflictError(`the disk of base version ${base.name} (${base.vdi}) is gone`, {
       hint: "name another base with baseVersion or osVersion",
     });
-  const baseDepth = base.depth ?? 0;
-  const clones = source.SR === sr.$ref && baseDepth < MAX_DEPTH;
-  const depth = clones ? baseDepth + 1 : 0;
-  const flight = inFlightKey(entry.build);
-  const existing = findDisk(vdis, marks);
-  refuseTaken(vdis, request);
-  if (existing !== undefined) {
-    if (existing.name_label !== request.fileName) await xapi.call("VDI.set_name_label", existing.$ref, request.fileName);
-    if (flight in source.other_config) await xapi.call("VDI.remove_from_other_config", source.$ref, flight);
-    return { vdi: await grown(xapi, { ...existing, name_label: request.fileName }, request.sizeGiB), depth: entry.depth ?? depth };
-  }
 
   ctx.report(clones ? `cloning ${base.name}` : `copying ${base.name} to "${sr.name_label}"`);
   // A clone bears its source's marks until it gets its own: only the in-flight key tells it from a clone that somebody else made.
-  for (const left of unfinishedCopies(vdis, source.uuid, entry.build)) await xapi.destroy("VDI", left.$ref);
+  for (const left of unfinishedCopies(vdis, source, entry.build)) await xapi.destroy("VDI", left.$ref);
   if (!(flight in source.other_config))
     await xapi.call("VDI.add_to_other_config", source.$ref, flight, new Date().toISOString()).catch(onlyDuplicate);
   const ref = clones
@@ -80,10 +84,45 @@ export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest)
   await xapi.call("VDI.set_name_label", ref, request.fileName);
   await xapi.call("VDI.set_name_description", ref, diskDescription(record, version, entry));
   // Last: from here on it counts as made.
-  const other_config = { ...withoutMarks(vdi.other_config), ...boundMarks(marks, vdi.uuid) };
+  const other_config = { ...withoutMarks(vdi.other_config), ...boundMarks(marks, vdi.uuid), [OPEN]: new Date().toISOString() };
   await xapi.call("VDI.set_other_config", ref, other_config);
   await xapi.call("VDI.remove_from_other_config", source.$ref, flight);
   return { vdi: await grown(xapi, { ...vdi, other_config, name_label: request.fileName }, request.sizeGiB), depth };
+}
+
+async function recordedDisk(
+  xapi: Xapi,
+  record: LayerRecord,
+  entry: Entry,
+  seen: readonly Rec<"VDI">[] = [],
+): Promise<Rec<"VDI"> | undefined> {
+  if (entry.vdi === undefined) return undefined;
+  return seen.find(({ uuid }) => uuid === entry.vdi) ?? (await xapi.get("VDI", entry.vdi)) ?? (await movedDisk(xapi, record, entry));
+}
+
+/** The disk of a base, also where it was moved since the base was chosen: its own layer's record tells. */
+export async function baseDisk(xapi: Xapi, base: Base, seen: readonly Rec<"VDI">[] = []): Promise<Rec<"VDI"> | undefined> {
+  const there = seen.find(({ uuid }) => uuid === base.vdi) ?? (await xapi.get("VDI", base.vdi));
+  if (there !== undefined) return there;
+  const record = await LayerRecord.open(xapi, base.layer);
+  const entry = record?.byId(splitVersionId(base.id)?.entryId ?? "")?.entry;
+  return record === undefined || entry === undefined ? undefined : await recordedDisk(xapi, record, entry);
+}
+
+/** The version's disk with marks of its own: those are lost in a storage migration, and when an SR is forgotten and introduced again. */
+export async function remarked(ctx: Context, record: LayerRecord, version: string, entry: Entry, vdi: Rec<"VDI">): Promise<Rec<"VDI">> {
+  const { xapi } = record;
+  const marks = diskMarks(record, entry);
+  const name_description = diskDescription(record, version, entry);
+  if (vdi.name_description !== name_description) await xapi.call("VDI.set_name_description", vdi.$ref, name_description);
+  if (isOurs(vdi, marks)) return { ...vdi, name_description };
+  const open = entry.sealed === undefined ? { [OPEN]: new Date().toISOString() } : {};
+  const other_config = { ...withoutMarks(vdi.other_config), ...boundMarks(marks, vdi.uuid), ...open };
+  await xapi.call("VDI.set_other_config", vdi.$ref, other_config);
+  ctx.report(
+    `version ${version} of layer "${record.meta.name}" ${vdi.uuid === entry.vdi ? "had lost its marks" : "was moved to another storage repository"}: its marks have been rebuilt`,
+  );
+  return { ...vdi, name_description, other_config };
 }
 
 /** The disk of another version that bears this name_label; App Layering's file names are unique in an SR, too. */
@@ -139,20 +178,24 @@ export function onlyDuplicate(error: unknown): void {
   if (!(error instanceof XapiError && error.code === "MAP_DUPLICATE_KEY")) throw error;
 }
 
-/** The machine of a build, wherever a run was killed: by the unique name it was cloned under. */
-export async function findMachine(xapi: Xapi, machineName: string): Promise<Rec<"VM"> | undefined> {
-  return (await xapi.find("VM", { name_label: machineName })).find((vm) => !vm.is_a_snapshot);
+type MachineId = Pick<Machine, "name" | "vm">;
+
+/** The machine of a build, wherever a run was killed: by the unique name it was cloned under; under another one that somebody gave it, by its uuid. */
+export async function findMachine(xapi: Xapi, { name, vm: uuid }: MachineId): Promise<Rec<"VM"> | undefined> {
+  const named = (await xapi.find("VM", { name_label: name })).filter((vm) => !vm.is_a_snapshot);
+  const known = named.find((vm) => vm.uuid === uuid) ?? named[0];
+  return known ?? (uuid === undefined ? undefined : await xapi.get("VM", uuid));
 }
 
 /**
  * Takes away the VM of a build. It is never stopped while a worker in it must not be interrupted: that is asked by the caller.
  * `halted`: the machine as it was seen a moment ago, which mostly saves looking for it.
  */
-export async function removeMachine(ctx: Context, xapi: Xapi, machineName: string, halted?: Rec<"VM">): Promise<void> {
+export async function removeMachine(ctx: Context, xapi: Xapi, machine: MachineId, halted?: Rec<"VM">): Promise<void> {
   if (halted !== undefined && (await destroyed(xapi, halted))) return;
-  const vm = await findMachine(xapi, machineName);
+  const vm = await findMachine(xapi, machine);
   if (vm === undefined) return;
-  ctx.report(`removing packaging machine "${machineName}"`);
+  ctx.report(`removing packaging machine "${vm.name_label}"`);
   // What xenlayer blocks is not in the way; what somebody else has blocked may be.
   if (["destroy", "hard_shutdown"].some((operation) => operation in vm.blocked_operations))
     await xapi.call("VM.set_blocked_operations", vm.$ref, {});
@@ -206,7 +249,7 @@ async function removeEarlier(ctx: Context, xapi: Xapi, record: LayerRecord, entr
 
 /**
  * The disk of a version after a storage migration: under another uuid, without marks, its description kept (xapi.md 5.1). Looked for only where the
- * recorded disk is gone, and taken only where it is the only one: what else bears the description is somebody's copy.
+ * recorded disk is gone, and taken only where it is the only one: a copy of a disk that had its marks bears those, and is somebody's own.
  */
 export async function movedDisk(
   xapi: Xapi,
@@ -217,9 +260,14 @@ export async function movedDisk(
   if (entry.vdi === undefined || seen.some(({ uuid }) => uuid === entry.vdi)) return undefined;
   const name = record.byId(entry.id)?.name;
   if (name === undefined) return undefined;
-  const found = (await xapi.find("VDI", { name_description: diskDescription(record, name, entry) })).filter((vdi) => !vdi.is_a_snapshot);
-  const [only] = found;
-  return found.length === 1 && only !== undefined && marksOf(only) === undefined ? only : undefined;
+  const described = await xapi.find("VDI", { name_description: diskDescription(record, name, entry) });
+  const found = described.filter((vdi) => !vdi.is_a_snapshot && marksOf(vdi) === undefined);
+  if (found.length > 1)
+    throw new ConflictError(
+      `the disk of version ${name} of layer "${record.meta.name}" is gone, and several others say that they are it: ${found.map(({ uuid }) => uuid).join(", ")}`,
+      { hint: "remove, or describe otherwise, those that are copies" },
+    );
+  return found[0];
 }
 
 /** All disks of the SRs that a build may be in: a connector may have been given another SR since the layer was made. */
@@ -238,12 +286,20 @@ async function removeParts(
   roles: readonly Marks["role"][],
   vdis: readonly Rec<"VDI">[],
 ): Promise<void> {
-  if (entry.machine !== undefined) await removeMachine(ctx, xapi, entry.machine.name);
+  // With the seal it went, whatever its name was.
+  if (entry.machine !== undefined)
+    await removeMachine(ctx, xapi, entry.sealed === undefined ? entry.machine : { name: entry.machine.name });
   const recorded: Partial<Record<Marks["role"], string | undefined>> = {
     disk: entry.vdi,
     payload: entry.sealed?.evidence ?? entry.machine?.payload,
   };
   const build = { connector: record.meta.connectorId, version: entry.id, build: entry.build };
+  const sources = [...(roles.includes("disk") && entry.base !== undefined ? [entry.base.vdi] : []), recorded.payload];
+  for (const uuid of sources) {
+    if (uuid === undefined) continue;
+    const source = vdis.find((vdi) => vdi.uuid === uuid) ?? (await xapi.get("VDI", uuid));
+    if (source !== undefined) await removeUnfinished(xapi, source, entry.build, vdis);
+  }
   const all = [...vdis];
   for (const uuid of roles.flatMap((role) => recorded[role] ?? [])) {
     const elsewhere = vdis.some((vdi) => vdi.uuid === uuid) ? undefined : await xapi.get("VDI", uuid);
@@ -258,23 +314,22 @@ async function removeParts(
     });
     if (goes) await xapi.destroy("VDI", vdi.$ref);
   }
-  const sources = [...(roles.includes("disk") && entry.base !== undefined ? [entry.base.vdi] : []), recorded.payload];
-  for (const uuid of sources) {
-    if (uuid === undefined) continue;
-    for (const left of unfinishedCopies(vdis, uuid, entry.build)) await xapi.destroy("VDI", left.$ref);
-    const source = vdis.find((vdi) => vdi.uuid === uuid) ?? (await xapi.get("VDI", uuid));
-    if (source !== undefined && inFlightKey(entry.build) in source.other_config)
-      await xapi.call("VDI.remove_from_other_config", source.$ref, inFlightKey(entry.build));
-  }
+}
+
+/** Takes away the copies that a run has left unfinished, then the key that tells them. */
+export async function removeUnfinished(xapi: Xapi, source: Rec<"VDI">, build: string, vdis: readonly Rec<"VDI">[]): Promise<void> {
+  for (const left of unfinishedCopies(vdis, source, build)) await xapi.destroy("VDI", left.$ref);
+  for (const key of [inFlightKey(build), lookKey(build)])
+    if (key in source.other_config) await xapi.call("VDI.remove_from_other_config", source.$ref, key);
 }
 
 /** VMs that are not ours and have the disk attached or listed: what an image, or a person, uses. */
-export async function usersOf(xapi: Xapi, vdi: Rec<"VDI">, ownMachine?: string): Promise<string[]> {
+export async function usersOf(xapi: Xapi, vdi: Rec<"VDI">, own?: MachineId): Promise<string[]> {
   if (vdi.VBDs.length === 0) return [];
   const users: string[] = [];
   for (const vbd of await xapi.find("VBD", { VDI: vdi.$ref })) {
     const vm = await xapi.record("VM", vbd.VM);
-    if (vm === undefined || vm.is_control_domain || vm.name_label === ownMachine) continue;
+    if (vm === undefined || vm.is_control_domain || (own !== undefined && (vm.uuid === own.vm || vm.name_label === own.name))) continue;
     users.push(`${vm.is_a_template ? "template" : "VM"} "${vm.name_label}"`);
   }
   return users;

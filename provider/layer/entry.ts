@@ -92,7 +92,7 @@ const sealedSchema = z.looseObject({
   physicalUtilisation: z.number().optional(),
 });
 
-const leaseSchema = z.looseObject({
+export const leaseSchema = z.looseObject({
   run: z.string(),
   host: z.string(),
   /** Which machine, and which processes of it, `pid` is among; absent where that can't be told. */

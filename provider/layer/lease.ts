@@ -9,7 +9,7 @@ import { removeBuild } from "./build.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { type LayerRecord, randomId } from "./record.ts";
 
-const LEASE_MS = 120_000;
+export const LEASE_MS = 120_000;
 const RENEW_MS = 40_000;
 /** A build under way takes its time; whoever wants the same version waits for it as long as a build may take. */
 const WAIT_MS = 6 * 3_600_000;
@@ -182,8 +182,11 @@ export const isHeld = (record: LayerRecord, name: string): boolean => heldFor(re
 /** Milliseconds that another live run still holds it; none when it is free, ours, or a dead run's. */
 function heldFor(record: LayerRecord, name: string): number {
   const lease = record.versions.get(name)?.lease;
-  return lease === undefined || lease.run === RUN || isDead(lease) ? 0 : lease.until - Date.now();
+  return lease === undefined || lease.run === RUN ? 0 : leftOf(lease);
 }
+
+/** Milliseconds that a lease still counts; none when its holder is dead. */
+export const leftOf = (lease: Lease): number => (isDead(lease) ? 0 : lease.until - Date.now());
 
 /** Takes away a version that this run has begun. */
 export async function abandon(ctx: Context, record: LayerRecord, name: string, held: Held): Promise<void> {
@@ -193,7 +196,7 @@ export async function abandon(ctx: Context, record: LayerRecord, name: string, h
   await record.remove(name);
 }
 
-function newLease(): Lease {
+export function newLease(): Lease {
   const started = startTime(process.pid);
   const known = { ...(MACHINE === undefined ? {} : { machine: MACHINE }), ...(started === undefined ? {} : { started }) };
   return { run: RUN, host: hostname(), pid: process.pid, ...known, until: Date.now() + LEASE_MS };

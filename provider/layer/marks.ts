@@ -19,6 +19,9 @@ export interface Marks {
   build?: string;
 }
 
+/** A machine's marks are one key, with a JSON object in it: one call. */
+export const MACHINE_MARK = `${PREFIX}mark`;
+
 const KEYS = ["connector", "role", "layer", "version", "build"] as const;
 
 /** For a create call, whose uuid isn't known yet. */
@@ -46,6 +49,22 @@ export function marksOf(object: Marked): Marks | undefined {
   return marks;
 }
 
+/** The marks of a machine, as whoever cloned it may bear them too; undefined = none, or none that this release can read. */
+export function machineMarksOf(object: Marked): Marks | undefined {
+  try {
+    const { format, connector, role, layer, version, build } = JSON.parse(object.other_config[MACHINE_MARK] ?? "") as Record<
+      string,
+      unknown
+    >;
+    if (String(format) !== FORMAT || role !== "machine") return undefined;
+    const known = Object.entries({ connector, layer, version, build });
+    if (known.some(([, value]) => typeof value !== "string")) return undefined;
+    return { role, ...(Object.fromEntries(known) as Record<"connector" | "layer" | "version" | "build", string>) };
+  } catch {
+    return undefined;
+  }
+}
+
 /** Marks written for another object: this one is a copy of ours, made by somebody else or by a run that was killed. */
 export const isCopy = (object: Marked): boolean => {
   const uuid = object.other_config[`${PREFIX}uuid`];
@@ -68,6 +87,25 @@ export const inFlightKey = (build: string): string => `${PREFIX}copying:${build}
 /** The same for a snapshot that is only taken to be read. */
 export const lookKey = (build: string): string => `${PREFIX}looking:${build}`;
 
+/** When something was made that no lease tells of: while it is young, its run may be at work on it. */
+export const MADE = `${PREFIX}made`;
+const YOUNG_MS = 3_600_000;
+
+export const isOutgrown = (object: Marked): boolean => Date.now() - Date.parse(object.other_config[MADE] ?? "") > YOUNG_MS;
+
+/** Whether it bears anything that starts as our marks do, in whatever format. */
+export const bearsMarks = (object: Marked): boolean => Object.keys(object.other_config).some((key) => key.startsWith(PREFIX));
+
+/** The builds that an object bears in-flight keys of, with what they say: when the copying began. */
+export const flightsOf = (object: Marked): [build: string, since: string][] =>
+  Object.entries(object.other_config).flatMap(([key, value]) => {
+    const [, build] = /^xenlayer:(?:copying|looking):(.+)$/.exec(key) ?? [];
+    return build === undefined ? [] : [[build, value]];
+  });
+
+/** On a disk until it is sealed. Alone it says, whatever became of its layer's record, that nobody can have the disk as a version. */
+export const OPEN = `${PREFIX}open`;
+
 /** Everything of ours taken out of an other_config, e.g. of a clone before it gets its own marks. */
 export function withoutMarks(otherConfig: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(otherConfig).filter(([key]) => !key.startsWith(PREFIX)));
@@ -78,11 +116,14 @@ export function findDisk(vdis: readonly Rec<"VDI">[], marks: Marks): Rec<"VDI"> 
   return vdis.find((vdi) => isOurs(vdi, marks));
 }
 
-/** What a killed run left of its own copying; a snapshot with the key was made by somebody else at that moment. */
-export function unfinishedCopies(vdis: readonly Rec<"VDI">[], sourceUuid: string, build: string): Rec<"VDI">[] {
+/**
+ * What a killed run left of its own copying. A copy bears the key that its source bore at that moment; once the copying has ended, and the source bears the key
+ * no more, such a copy is somebody else's. A snapshot with the copying key was made by somebody else at that moment.
+ */
+export function unfinishedCopies(vdis: readonly Rec<"VDI">[], source: Rec<"VDI">, build: string): Rec<"VDI">[] {
+  const [copying, looking] = [inFlightKey(build), lookKey(build)];
   return vdis.filter((vdi) => {
-    const copying = inFlightKey(build) in vdi.other_config && !vdi.is_a_snapshot;
-    const looking = lookKey(build) in vdi.other_config && vdi.is_a_snapshot;
-    return vdi.uuid !== sourceUuid && (copying || looking) && !hasOwnUuid(vdi);
+    const key = vdi.is_a_snapshot ? looking : copying;
+    return vdi.uuid !== source.uuid && key in vdi.other_config && key in source.other_config && !hasOwnUuid(vdi);
   });
 }

@@ -5,9 +5,8 @@ import { ConflictError, InputError } from "../errors.ts";
 import type { ConnectorCredentials, Context, Known } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
-import { diskMarks, movedDisk } from "./build.ts";
+import { movedDisk, remarked } from "./build.ts";
 import type { Base, Entry } from "./entry.ts";
-import { boundMarks } from "./marks.ts";
 import { LayerRecord, splitVersionId, versionId } from "./record.ts";
 
 export interface Opened {
@@ -125,11 +124,9 @@ export async function diskIsThere(opened: Omit<OpenedVersion, "name">): Promise<
 
 /** The entry with the disk's present uuid, its marks put back; written by the caller. */
 export async function mended(ctx: Context, opened: OpenedVersion): Promise<Entry> {
-  const { xapi, record, name, entry } = opened;
+  const { record, name, entry } = opened;
   const vdi = await diskOf(opened);
-  if (vdi === undefined || vdi.uuid === entry.vdi) return entry;
-  const marks = boundMarks(diskMarks(record, entry), vdi.uuid);
-  await xapi.call("VDI.set_other_config", vdi.$ref, { ...vdi.other_config, ...marks });
-  ctx.report(`version ${name} of layer "${record.meta.name}" was moved to another storage repository: its marks have been rebuilt`);
-  return { ...entry, vdi: vdi.uuid, sr: vdi.SR };
+  if (vdi === undefined) return entry;
+  await remarked(ctx, record, name, entry, vdi);
+  return vdi.uuid === entry.vdi ? entry : { ...entry, vdi: vdi.uuid, sr: vdi.SR };
 }

@@ -99,10 +99,11 @@ export class LayerRecord {
     });
   }
 
-  /** Turns a fresh record VDI into the layer's record. */
+  /** Turns a fresh record VDI, which nobody else knows, into the layer's record. */
   static async write(xapi: Xapi, vdi: Rec<"VDI">, meta: Meta): Promise<LayerRecord> {
-    await xapi.call("VDI.add_to_other_config", vdi.$ref, `${META}1`, JSON.stringify(meta)).catch(ignoreOwnDuplicate);
-    return new LayerRecord(xapi, { ...vdi, other_config: { ...vdi.other_config, [`${META}1`]: JSON.stringify(meta) } });
+    const other_config = { ...vdi.other_config, [`${META}1`]: JSON.stringify(meta) };
+    await xapi.call("VDI.set_other_config", vdi.$ref, other_config);
+    return new LayerRecord(xapi, { ...vdi, other_config });
   }
 
   get meta(): Meta {
@@ -235,8 +236,12 @@ export class LayerRecord {
 
 const keysOf = (vdi: Rec<"VDI"> | undefined, prefix: string): string[] =>
   Object.keys(vdi?.other_config ?? {}).filter((key) => key.startsWith(prefix));
-// "version sealed" and "version changed" are said by different resources, each with a comment of its own.
-const kindOf = (event: string): string => (/^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal");
+// "version sealed" and "version changed" are said by different resources, each with a comment of its own; what a seal let through is said beside it.
+const kindOf = (event: string): string => {
+  // What a seal let through is said beside its comment.
+  if (event.startsWith("checks")) return "checks";
+  return /^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal";
+};
 
 // A storage migration gives a new uuid and drops other_config, but keeps the description (xapi.md 5.1 pool_migrate).
 async function movedRecord(xapi: Xapi, layerId: string): Promise<Rec<"VDI"> | undefined> {
@@ -258,7 +263,7 @@ const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf("
 const listed = (vdis: readonly Rec<"VDI">[]): string => vdis.map(({ uuid, name_label }) => `${uuid} ("${name_label}")`).join(", ");
 const generationSchema = z.number().int().positive();
 
-// The key of an audit entry is random and that of a first meta is unique to a fresh VDI: a duplicate is our own call, repeated after a lost answer.
+// The key of an audit entry is random: a duplicate is our own call, repeated after a lost answer.
 function ignoreOwnDuplicate(error: unknown): void {
   if (!(error instanceof XapiError && error.code === "MAP_DUPLICATE_KEY")) throw error;
 }
@@ -324,7 +329,11 @@ async function rebuild(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report?: (m
     ...Object.fromEntries(Object.entries(document.versions).map(([name, entry]) => [`${versionPrefix(name)}1`, JSON.stringify(entry)])),
     ...auditKeys(document.audit),
   };
-  await xapi.call("VDI.set_other_config", vdi.$ref, other);
+  // SRs without metadata of their own (files, NFS) give names back empty.
+  const [label, description] = [recordName(document.meta.name), recordDescription(layerId)];
+  if (now.name_label !== label) await xapi.call("VDI.set_name_label", now.$ref, label);
+  if (now.name_description !== description) await xapi.call("VDI.set_name_description", now.$ref, description);
+  await xapi.call("VDI.set_other_config", now.$ref, other);
   report?.(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);
-  return { ...now, other_config: other };
+  return { ...now, name_label: label, name_description: description, other_config: other };
 }

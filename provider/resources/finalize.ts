@@ -85,7 +85,7 @@ export const finalize = defineResource(connectFor, {
     if (("disk" in want && want.disk !== old.disk) || (want.version !== undefined && want.version !== old.version))
       return { replaces: ["disk"] };
     const { entry } = opened;
-    const asSealed = vdi !== undefined && vdi.uuid === entry.vdi && driftOf(entry, vdi) === undefined;
+    const asSealed = vdi !== undefined && vdi.uuid === entry.vdi && vdi.uuid === old.vdiUuid && driftOf(entry, vdi) === undefined;
     return asSealed && entry.holders.finalize === old.holder ? {} : { changes: true };
   },
 

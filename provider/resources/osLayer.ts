@@ -5,10 +5,10 @@ import { InputError } from "../errors.ts";
 import { ensureVersion, lookAtFile, SOURCES, sourceDisk, sourceOf } from "../importing.ts";
 import { GiB } from "../layer/build.ts";
 import { differences, type Entry, type Meta } from "../layer/entry.ts";
-import { createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
-import { demandStorage, diskIsThere, openLayer } from "../layer/open.ts";
-import { LayerRecord, randomId, versionId } from "../layer/record.ts";
-import { sealedRefusal } from "../layer/sealed.ts";
+import { ensureLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
+import { demandStorage, diskIsThere, diskOf, openLayer } from "../layer/open.ts";
+import { LayerRecord, randomId, recordName, versionId } from "../layer/record.ts";
+import { driftOf, sealedRefusal } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
 import { takenBack } from "../plan.ts";
 import { type CheckFailure, defineResource, holdsUnknown } from "../resource.ts";
@@ -116,15 +116,15 @@ export const osLayer = defineResource(connectFor, {
       return { changes: true, replaces: ["name"] };
     }
     const entry = record.versions.get(want.version ?? old.version);
-    const whole = entry?.state === "Deployable" && (await diskIsThere({ xapi, record, entry }));
+    const vdi = entry?.state === "Deployable" ? await diskOf({ xapi, record, entry }) : undefined;
+    // Moved or renamed by somebody: the update sees to it.
+    const moved = vdi !== undefined && (vdi.uuid !== entry?.vdi || (want.version === old.version && vdi.uuid !== old.vdiUuid));
+    const whole = vdi !== undefined && !moved && record.vdi.name_label === recordName(record.meta.name);
     return whole && record.meta.holder === old.holder ? {} : { changes: true };
   },
 
   async create(ctx, wanted) {
     const xapi = await ctx.connect(wanted.connector);
-    const existing = await findLayer(xapi, wanted.connector, wanted.name);
-    if (existing !== undefined && existing.meta.kind !== "os")
-      throw new InputError([{ property: "name", reason: `a platform layer is named "${wanted.name}"` }]);
     const createdAt = new Date().toISOString();
     const meta = {
       format: 1 as const,
@@ -136,17 +136,22 @@ export const osLayer = defineResource(connectFor, {
       holder: randomId(),
       createdAt,
     };
-    const record = existing ?? (await createLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }));
+    const { record, made } = await ensureLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) });
+    if (record.meta.kind !== "os") throw new InputError([{ property: "name", reason: `a platform layer is named "${wanted.name}"` }]);
     try {
       const entry = await ensureVersion(ctx, record, wanted);
       // Last: a create that fails must not take the layer from the resource that has it.
-      const holder = existing === undefined ? record.meta.holder : await holdLayer(record, metaOf(wanted));
+      const holder = made ? record.meta.holder : await holdLayer(record, metaOf(wanted));
       await record.saveDocument(ctx.signal);
       return { id: record.layerId, outputs: told(record, entry, holder) };
     } catch (error) {
       // Nothing is left of a layer whose first version could not be made.
-      if (existing !== undefined) throw error;
-      throw await takenBack(error, (signal) => removeLayer({ ...ctx, signal }, record));
+      if (!made) throw error;
+      throw await takenBack(error, async (signal) => {
+        // Another run may have found the layer meanwhile, and have begun a version of its own.
+        await record.refresh();
+        if (record.versions.size === 0) await removeLayer({ ...ctx, signal }, record);
+      });
     }
   },
 
@@ -158,8 +163,12 @@ export const osLayer = defineResource(connectFor, {
       await demandStorage(xapi, state.connector);
       return undefined;
     }
-    if (entry === undefined) return { ...told(record, undefined, state.holder), vdiUuid: "", sizeGiB: 0 };
-    return told(record, entry, state.holder);
+    const vdi = entry === undefined ? undefined : await diskOf({ xapi, record, entry });
+    if (entry === undefined || vdi === undefined) return { ...told(record, entry, state.holder), vdiUuid: "" };
+    const drift = driftOf(entry, vdi);
+    if (drift !== undefined)
+      ctx.warn(`version ${state.version} of layer "${record.meta.name}" is not what was imported any more: ${drift}`);
+    return { ...told(record, entry, state.holder), vdiUuid: vdi.uuid };
   },
 
   async update(ctx, id, _old, wanted) {

@@ -4,11 +4,11 @@ import { connectorInput, currentOf, reachable, storageOf } from "../connector.ts
 import { build, changesOf, fileNameOf, rename, srName, take, taken, told } from "../editing.ts";
 import { ConflictError } from "../errors.ts";
 import { chooseBase } from "../layer/base.ts";
-import { GiB, takenBy, takenRefusal } from "../layer/build.ts";
+import { baseDisk, GiB, takenBy, takenRefusal } from "../layer/build.ts";
 import type { Base, Entry } from "../layer/entry.ts";
 import { applyRetention } from "../layer/layers.ts";
 import { abandon, freeToTake, withLease } from "../layer/lease.ts";
-import { demandStorage, demandVersion, diskIsThere, openLayer, openVersion } from "../layer/open.ts";
+import { demandStorage, demandVersion, diskIsThere, diskOf, openLayer, openVersion } from "../layer/open.ts";
 import { type LayerRecord, versionId } from "../layer/record.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
@@ -80,7 +80,10 @@ export const packagingDisk = defineResource(connectFor, {
     if (want.layer !== undefined && want.layer !== old.layer) return { replaces: ["layer"] };
     const connector = currentOf(want.connector, old.connector);
     const opened = await openVersion(ctx, connector, id);
-    if (opened === undefined || !(await diskIsThere(opened))) {
+    const vdi = opened === undefined ? undefined : await diskOf(opened);
+    // An open version may not have its disk yet.
+    const unmade = opened?.entry.vdi === undefined && opened?.entry.state !== "Deployable";
+    if (opened === undefined || (vdi === undefined && !unmade)) {
       await demandStorage(await ctx.connect(connector), connector);
       ctx.report(`version ${old.version} is gone and will be built again on its base ${old.basedOn}`);
       return { changes: true, replaces: ["version"] };
@@ -88,8 +91,9 @@ export const packagingDisk = defineResource(connectFor, {
     const { record, entry } = opened;
     if (want.version !== undefined && want.version !== old.version && (entry.state === "Deployable" || taken(record, want.version, entry)))
       return { replaces: ["version"] };
-    if (entry.vdi === undefined || entry.holders.disk !== old.holder) return { changes: true };
-    return {};
+    // Moved or renamed by somebody: the update sees to it.
+    const asMade = vdi !== undefined && vdi.uuid === entry.vdi && vdi.name_label === (entry.fileName ?? vdi.name_label);
+    return asMade && entry.holders.disk === old.holder ? {} : { changes: true };
   },
 
   async create(ctx, wanted) {
@@ -112,8 +116,9 @@ export const packagingDisk = defineResource(connectFor, {
       return undefined;
     }
     const { xapi, record, name, entry } = opened;
-    if (entry.state === "Deployable" && !(await diskIsThere(opened))) await demandStorage(xapi, state.connector);
-    return told(record, name, entry, state.holder, await srName(xapi, record, entry));
+    const vdi = await diskOf(opened);
+    if (entry.state === "Deployable" && vdi === undefined) await demandStorage(xapi, state.connector);
+    return told(record, name, entry, state.holder, await srName(xapi, record, entry, vdi), vdi);
   },
 
   async update(ctx, id, old, wanted) {
@@ -198,7 +203,7 @@ async function diskFailures(
   existing: Entry | undefined,
   want: Known<Inputs> & { version: string },
 ): Promise<CheckFailure[]> {
-  const source = await xapi.get("VDI", base.vdi);
+  const source = await baseDisk(xapi, base);
   if (source === undefined)
     return [
       { property: "baseVersion", reason: `the disk of ${base.name} (${base.vdi}) is gone: name another base (baseVersion or osVersion)` },

@@ -4,9 +4,9 @@ import { connectorInput, currentOf, reachable } from "../connector.ts";
 import { InputError } from "../errors.ts";
 import { loadIcon } from "../icon.ts";
 import type { Meta } from "../layer/entry.ts";
-import { applyRetention, createLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
+import { applyRetention, ensureLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
 import { demandStorage, openLayer } from "../layer/open.ts";
-import { LayerRecord, randomId } from "../layer/record.ts";
+import { LayerRecord, randomId, recordName } from "../layer/record.ts";
 import { objectName } from "../names.ts";
 import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
@@ -103,18 +103,13 @@ export const platformLayer = defineResource(connectFor, {
       await demandStorage(xapi, connector);
       return { changes: true, replaces: ["name"] };
     }
-    return record.meta.holder === old.holder ? {} : { changes: true };
+    // Renamed by somebody: the update sees to it.
+    const asMade = record.vdi.name_label === recordName(record.meta.name);
+    return asMade && record.meta.holder === old.holder ? {} : { changes: true };
   },
 
   async create(ctx, wanted) {
     const { xapi } = await openLayer(ctx, wanted.connector, "osLayer", wanted.osLayer, "os");
-    const existing = await findLayer(xapi, wanted.connector, wanted.name, ctx.warn);
-    if (existing !== undefined) {
-      if (existing.meta.kind !== "platform" || existing.meta.osLayer !== wanted.osLayer)
-        throw new InputError([{ property: "osLayer", reason: `layer "${wanted.name}" exists; ${BOUND}` }]);
-      ctx.report(`layer ${wanted.name} exists: taken over`);
-      return { id: existing.layerId, outputs: await taken(ctx, existing, wanted) };
-    }
     const createdAt = new Date().toISOString();
     const meta = {
       format: 1 as const,
@@ -127,8 +122,13 @@ export const platformLayer = defineResource(connectFor, {
       uuid: "",
     };
     const audit = wanted.comment === undefined ? [] : [{ at: createdAt, event: "layer created", comment: wanted.comment }];
-    const record = await createLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, { icon: await iconOf(wanted), audit });
-    return { id: record.layerId, outputs: told(record, record.meta.holder) };
+    const content = { icon: await iconOf(wanted), audit };
+    const { record, made } = await ensureLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, content);
+    if (made) return { id: record.layerId, outputs: told(record, record.meta.holder) };
+    if (record.meta.kind !== "platform" || record.meta.osLayer !== wanted.osLayer)
+      throw new InputError([{ property: "osLayer", reason: `layer "${wanted.name}" exists; ${BOUND}` }]);
+    ctx.report(`layer ${wanted.name} exists: taken over`);
+    return { id: record.layerId, outputs: await taken(ctx, record, wanted) };
   },
 
   async read(ctx, id, state) {

@@ -1,0 +1,107 @@
+// Who makes the layer of a name, when several runs find that there is none. XAPI has names that may be there twice and no lock that an account of ours may use,
+// but a VDI is there with its name at once: each run makes one, then looks who else did. Promises: whoever comes later sees who was earlier, so no two go on; the
+// one with the greater uuid gives way and the other waits until it has, so that one goes on; what a dead run has claimed is in nobody's way.
+import { ConflictError } from "../errors.ts";
+import { takenBack } from "../plan.ts";
+import type { Context } from "../resource.ts";
+import { until } from "../wait.ts";
+import type { Xapi } from "../xapi/client.ts";
+import type { Rec } from "../xapi/records.ts";
+import { type Lease, leaseSchema } from "./entry.ts";
+import { LEASE_MS, leftOf, newLease } from "./lease.ts";
+import { isCopy, isOurs, marksOf } from "./marks.ts";
+import { bearsMeta, LayerRecord, recordName } from "./record.ts";
+
+const CLAIM = "xenlayer:claim";
+
+/** Claims of this process that are at work: a failed one leaves its VDI to the next, which is of the same process perhaps. */
+const own = new Set<string>();
+
+/** A record, or what is to become one, unless it is somebody's copy. */
+export const claims = (xapi: Xapi, vdi: Rec<"VDI">): boolean =>
+  bearsMeta(vdi)
+    ? LayerRecord.among(xapi, [vdi]).length > 0
+    : !vdi.is_a_snapshot && !isCopy(vdi) && marksOf(vdi)?.role === "layer" && isLive(vdi);
+
+function isLive(vdi: Rec<"VDI">): boolean {
+  if (own.has(vdi.$ref)) return true;
+  const lease = leaseOf(vdi);
+  return lease !== undefined && lease.run !== newLease().run && leftOf(lease) > 0;
+}
+
+function leaseOf(vdi: Rec<"VDI">): Lease | undefined {
+  try {
+    return leaseSchema.parse(JSON.parse(vdi.other_config[CLAIM] ?? ""));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The VDI under this name, without the claim in its other_config; undefined = another run has it, or gave it up: look again. */
+export async function claimName(
+  ctx: Context,
+  xapi: Xapi,
+  name_label: string,
+  fresh: { other_config: Record<string, string> } & Record<string, unknown>,
+): Promise<{ vdi: Rec<"VDI">; end: () => void } | undefined> {
+  const { other_config } = fresh;
+  const ref = await xapi.call<string>("VDI.create", {
+    ...fresh,
+    name_label,
+    other_config: { ...other_config, [CLAIM]: JSON.stringify(newLease()) },
+  });
+  own.add(ref);
+  const end = () => void own.delete(ref);
+  try {
+    const all = await xapi.find("VDI", { name_label });
+    const vdi = all.find(({ $ref }) => $ref === ref);
+    const rivals = all.filter((other) => other.$ref !== ref && claims(xapi, other));
+    for (const { vdi: other, meta } of LayerRecord.among(xapi, rivals))
+      if (recordName(meta.name) !== name_label)
+        throw new ConflictError(`disk ${other.uuid} is named "${name_label}", and is the record of layer "${meta.name}"`, {
+          hint: "rename it, or run the program that has that layer, which gives its record the right name again",
+        });
+    const later = rivals.every((rival) => !bearsMeta(rival) && vdi !== undefined && rival.uuid > vdi.uuid);
+    if (vdi !== undefined && later) {
+      for (const rival of rivals) await givenUp(ctx, xapi, rival);
+      if (!(await Promise.all(rivals.map(({ $ref }) => xapi.record("VDI", $ref)))).some((now) => now !== undefined && claims(xapi, now))) {
+        // What killed runs of this connector have left.
+        const marks = { role: "layer", connector: marksOf(vdi)?.connector ?? "" } as const;
+        for (const left of all.filter(
+          (other) => other.$ref !== ref && !rivals.includes(other) && isOurs(other, marks) && !bearsMeta(other),
+        ))
+          await xapi.destroy("VDI", left.$ref);
+        return { vdi: { ...vdi, other_config }, end };
+      }
+    }
+    await xapi.destroy("VDI", ref);
+    end();
+    for (const rival of rivals) await givenUp(ctx, xapi, rival);
+    return undefined;
+  } catch (error) {
+    end();
+    throw await takenBack(error, () => xapi.destroy("VDI", ref));
+  }
+}
+
+/** Waits until a rival has its record, or has gone. */
+async function givenUp(ctx: Context, xapi: Xapi, rival: Rec<"VDI">): Promise<void> {
+  await until<Rec<"VDI"> | undefined, true>({
+    for: `"${rival.name_label}" to be made by another run`,
+    look: () => xapi.record("VDI", rival.$ref),
+    judge: (vdi) => {
+      if (vdi === undefined || bearsMeta(vdi) || !isLive(vdi)) return { state: "ready", value: true };
+      const { host = "this machine", pid = process.pid } = leaseOf(vdi) ?? {};
+      return { state: "pending", message: `"${vdi.name_label}" is being made by a run on ${host} (process ${pid}); waiting for it` };
+    },
+    subscribe: async (wake) => {
+      const watching = xapi.watch([`VDI/${rival.$ref}`], () => wake());
+      await watching.ready;
+      return () => watching.close();
+    },
+    timeoutMs: 2 * LEASE_MS,
+    relookMs: 5000,
+    signal: ctx.signal,
+    report: ctx.report,
+  });
+}

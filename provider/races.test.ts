@@ -1,0 +1,230 @@
+// Runs that are at the same thing at the same time, and a run that is slow: no interleaving gives two layers or two versions of one name, a sealed disk that is half
+// built, or a deleted object of somebody else. The other run is the provider anew, with a memory of its own.
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
+import { getLayerVersions, getVersionReport } from "./functions.ts";
+import { marksFor } from "./layer/marks.ts";
+import type { ConnectorCredentials } from "./resource.ts";
+import { connectFor } from "./session.ts";
+import { changes, type Made, type OpenStage, openStage, Story, type StoryLayer } from "./testing.ts";
+
+type Json = Record<string, unknown>;
+
+let stage: OpenStage;
+let story: Story;
+beforeAll(async () => {
+  stage = await openStage();
+  story = await Story.begin(stage);
+});
+afterAll(() => stage?.close());
+afterEach(() => {
+  stage.sim.clearFaults();
+  vi.restoreAllMocks();
+});
+
+/** The provider in another process: nothing of this one's memory is shared. */
+async function anotherRun() {
+  vi.resetModules();
+  const [{ resources }, { disconnectAll }] = await Promise.all([import("./resources/index.ts"), import("./xapi/client.ts")]);
+  const of = (type: string) => {
+    const found = resources.find((candidate) => candidate.type === type);
+    if (found === undefined) throw new Error(type);
+    return found;
+  };
+  return {
+    async create(type: string, inputs: Json): Promise<Made> {
+      const checked = await of(type).check(stage.front, undefined, inputs);
+      if (checked.failures.length > 0) throw new Error(checked.failures.map(({ reason }) => reason).join("; "));
+      return { type, inputs: checked.inputs, ...(await of(type).create(stage.front, checked.inputs)) };
+    },
+    refresh: (made: Made) => of(made.type).read(stage.front, made.id, made.outputs),
+    destroy: (made: Made) => of(made.type).delete(stage.front, made.id, made.outputs),
+    close: disconnectAll,
+  };
+}
+type Run = Awaited<ReturnType<typeof anotherRun>>;
+
+async function withRuns(count: number, body: (runs: Run[]) => Promise<void>): Promise<void> {
+  const runs: Run[] = [];
+  for (let index = 0; index < count; index++) runs.push(await anotherRun());
+  await body(runs);
+  for (const run of runs) await run.close();
+}
+
+const reach = () => connectFor(stage.front, story.connector as unknown as ConnectorCredentials);
+const versionsOf = async (layer: StoryLayer) =>
+  (await getLayerVersions(stage.front, { connector: story.connector, layer: layer.id })).versions;
+const labels = (prefix: string): string[] =>
+  stage.sim.db
+    .all("VDI")
+    .map(([, { name_label }]) => name_label)
+    .filter((label) => label.startsWith(prefix))
+    .sort();
+const made = <T>(results: PromiseSettledResult<T>[]): T[] =>
+  results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+const refusals = (results: PromiseSettledResult<unknown>[]): string[] =>
+  results.flatMap((result) => (result.status === "rejected" ? [String(result.reason)] : []));
+
+it("of runs that make a layer of one name at the same time, one makes it and the others take it", () =>
+  withRuns(3, async (runs) => {
+    const before = stage.pool();
+    const layers = await Promise.all(runs.map((run) => run.create("PlatformLayer", story.layerInputs("raced"))));
+    expect(new Set(layers.map(({ id }) => id)).size).toBe(1);
+    expect(labels("raced")).toEqual(["raced (layer record)"]);
+    // One of them has the hold.
+    for (const layer of layers) await stage.destroy(layer);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }));
+
+it("of two programs with states of their own, one has the layers and the other is refused by name", () =>
+  withRuns(2, async (runs) => {
+    const before = stage.pool();
+    const configs = await Promise.all(runs.map((run) => run.create("ConnectorConfig", stage.connector())));
+    const inputs = configs.map(({ outputs }) => ({
+      ...story.os.inputs,
+      name: "OS of both",
+      connector: { ...stage.connector(), connectorId: outputs.connectorId },
+    }));
+    const results = await Promise.allSettled(runs.map((run, index) => run.create("OsLayer", inputs[index] ?? {})));
+    const [os] = made(results);
+    expect(made(results)).toHaveLength(1);
+    expect(refusals(results)[0]).toMatch(/layer "OS of both" .*exists and belongs to connector .*: choose another name, or give that/);
+    expect(labels("OS of both")).toEqual(["OS of both (layer record)", "OS of both 1.0"]);
+    for (const resource of [os as Made, ...configs]) await stage.destroy(resource);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }));
+
+it("of runs with one connector that import one OS version at the same time, one imports it", () =>
+  withRuns(2, async (runs) => {
+    const before = stage.pool();
+    const both = await Promise.all(runs.map((run) => run.create("OsLayer", { ...story.os.inputs, name: "imported" })));
+    expect(both[0]?.outputs.versionId).toBe(both[1]?.outputs.versionId);
+    expect(labels("imported")).toEqual(["imported (layer record)", "imported 1.0"]);
+    for (const os of both) await stage.destroy(os);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }));
+
+it("what a killed run has claimed is in nobody's way, and what it left is removed", async () => {
+  const before = stage.pool();
+  const xapi = await reach();
+  const [sr] = await xapi.find("SR", { name_label: "Local storage" });
+  const lease = { run: "dead", host: "elsewhere", pid: 4711, until: Date.now() - 1 };
+  const claimed = async (connector: string) =>
+    await xapi.call<string>("VDI.create", {
+      name_label: "claimed (layer record)",
+      name_description: "",
+      SR: sr?.$ref,
+      virtual_size: 2 ** 22,
+      type: "user",
+      sharable: false,
+      read_only: false,
+      other_config: { ...marksFor({ connector, role: "layer" }), "xenlayer:claim": JSON.stringify(lease) },
+    });
+  await claimed(String(story.connector.connectorId));
+  const theirs = await claimed("another");
+  const layer = await story.layer("claimed");
+  // Another connector's is its own to remove.
+  expect(labels("claimed")).toEqual(["claimed (layer record)", "claimed (layer record)"]);
+  expect(await xapi.record("VDI", theirs)).toBeDefined();
+  await xapi.destroy("VDI", theirs);
+  await stage.destroy(layer.made);
+  expect(changes(before, stage.pool())).toEqual([]);
+});
+
+it("two stacks build into one layer at the same time: each its own version, and neither touches the other's", () =>
+  withRuns(2, async ([one, two]) => {
+    const before = stage.pool();
+    const layer = await story.layer("shared");
+    const build = async (run: Run | undefined, version: string): Promise<Made[]> => {
+      const inputs = layer.inputs(version, { disk: { osVersion: "1.0" } });
+      const disk = await (run as Run).create("PackagingDisk", inputs.disk);
+      const machine = await (run as Run).create("PackagingMachine", inputs.machine(disk.id));
+      return [disk, machine, await (run as Run).create("Finalize", inputs.seal(disk.id))];
+    };
+    const [first, second] = await Promise.all([build(one, "1"), build(two, "2")]);
+    expect(await versionsOf(layer)).toMatchObject([{ state: "Deployable" }, { state: "Deployable" }]);
+    // One stack is destroyed while the other's version stays held.
+    for (const resource of [...(first ?? [])].reverse()) await one?.destroy(resource);
+    for (const resource of second ?? []) expect((await two?.refresh(resource))?.outputs).toEqual(resource.outputs);
+    expect((await layer.entry("2")).released).toBeUndefined();
+    await stage.destroy(layer.made);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }));
+
+it("a refresh during a build sees what is there and disturbs nothing", () =>
+  withRuns(1, async ([other]) => {
+    const before = stage.pool();
+    const layer = await story.layer("refreshed");
+    const disk = await layer.disk("1");
+    const seen: unknown[] = [];
+    const look = async () => {
+      for (const resource of [story.config, story.os, layer.made, disk]) seen.push((await other?.refresh(resource))?.outputs);
+    };
+    for (const message of ["VM.clone", "VM.start", "VDI.update", "VM.destroy"]) stage.sim.fault({ message, happens: look });
+    const machine = await layer.machine(disk);
+    const seal = await layer.seal(disk, "1");
+    expect(seen).toHaveLength(16);
+    expect(seen.slice(-4)).toEqual([story.config, story.os, layer.made, disk].map(({ outputs }) => outputs));
+    await layer.drop({ disk, machine, seal });
+    await stage.destroy(layer.made);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }));
+
+// The answer to a call stays away until another run has found the lease expired, has taken the version over and has sealed it.
+it.each([
+  ["VDI.clone", "its disk is cloned", "elapsed"],
+  ["VDI.update", "it is about to seal", "elapsed"],
+  // To its own clocks nothing is late: the other's is ahead.
+  ["VDI.update", "it is about to seal, by a clock that is ahead", "ahead"],
+])(
+  "a run that hears nothing while %s (%s) has lost its lease (%s): it stops, and what the other sealed stays as it is",
+  (message, _when, clock) =>
+    withRuns(1, async ([other]) => {
+      const before = stage.pool();
+      const layer = await story.layer("slow");
+      const inputs = layer.inputs("1");
+      const real = Date.now;
+      let fast: Made[] = [];
+      stage.sim.fault({
+        message,
+        when: "after",
+        happens: async () => {
+          vi.spyOn(Date, "now").mockImplementation(() => real() + 125_000);
+          const disk = await (other as Run).create("PackagingDisk", inputs.disk);
+          const machine = await (other as Run).create("PackagingMachine", inputs.machine(disk.id));
+          fast = [disk, machine, await (other as Run).create("Finalize", inputs.seal(disk.id))];
+          if (clock === "ahead") vi.restoreAllMocks();
+        },
+      });
+      const slow = await layer.version("1").then(
+        () => "took what the other made",
+        (error: Error) => error.message,
+      );
+      expect(fast).toHaveLength(3);
+      const sealedAt = fast[2]?.outputs.sealedAt;
+      expect(slow).toMatch(/lost the lease of version 1: another run has taken it over|took what the other made|can't be finalized|gone/);
+      expect(await layer.entry("1")).toMatchObject({ state: "Deployable", sealed: { at: sealedAt } });
+      expect(labels("slow")).toEqual(["slow (layer record)", "slow 1", "slow 1 evidence"]);
+      expect(stage.sim.db.all("VM").filter(([, { name_label }]) => name_label.startsWith("slow"))).toEqual([]);
+      const report = await getVersionReport(stage.front, { connector: story.connector, versionId: String(fast[2]?.outputs.versionId) });
+      expect(report.report).toMatchObject({ state: "ready" });
+      // The slow one's next run takes it.
+      vi.restoreAllMocks();
+      const taken = await layer.version("1");
+      expect(taken.seal.outputs.sealedAt).toBe(sealedAt);
+      await layer.drop(taken);
+      await stage.destroy(layer.made);
+      expect(changes(before, stage.pool())).toEqual([]);
+    }),
+);
+
+it("a layer that is deleted while another run begins a version in it: one of them is told, and nothing is left", () =>
+  withRuns(1, async ([other]) => {
+    const before = stage.pool();
+    const layer = await story.layer("contested");
+    const results = await Promise.allSettled([other?.create("PackagingDisk", layer.inputs("1").disk), stage.destroy(layer.made)]);
+    expect(refusals(results).length).toBeLessThan(2);
+    const [disk] = results;
+    if (disk?.status === "fulfilled" && disk.value !== undefined) await layer.drop({ disk: disk.value });
+    await stage.destroy(layer.made);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }));
