@@ -72,7 +72,7 @@ describe("what is pending when the steps are done", () => {
       expect(await layer.entry("1")).toMatchObject({ state: "Editing", machine: { packaged: true } });
       // Another policy is another order, and the machine is as it was.
       const seal = await layer.seal(disk, "1", { seal: { checks: { pendingReboot: "ignore" } } });
-      expect(seal.outputs.report).toMatchObject({ state: "ready", blockFinalize: 1, warned: ["pendingReboot"] });
+      expect(seal.outputs.report).toMatchObject({ state: "ready", blockFinalize: 1, warned: ["pendingReboot", "platformSays"] });
       await layer.drop({ disk, machine, seal });
     }));
 

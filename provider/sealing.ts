@@ -3,9 +3,10 @@
 // the durable copy) is made up for by any later run.
 import { ConflictError, duration, GuestError, InputError } from "./errors.ts";
 import { PACKAGING_FILE } from "./guest/evidence.ts";
+import { platform } from "./guest/fact.ts";
 import { buildOrder, type Order } from "./guest/order.ts";
 import type { StepReport } from "./guest/payload.ts";
-import { type Verdict as GuestVerdict, judgeFinalize } from "./guest/verdict.ts";
+import { type Verdict as GuestVerdict, isBypass, judgeFinalize } from "./guest/verdict.ts";
 import { awaitPowerOff, demandHalted, fetchReport, sendOrder, withPicture } from "./guestRun.ts";
 import { GiB, removeMachine } from "./layer/build.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
@@ -120,7 +121,8 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   const parts = await ensureMachine(ctx, xapi, request, 0);
   used.vm = parts.vm;
   const policies = wanted.checks ?? {};
-  const settings = { os, layer: record.meta.name, version: name, mode: machine.mode, policies };
+  const says = platform.safeParse(record.meta.platform).data;
+  const settings = { os, layer: record.meta.name, version: name, platform: says, mode: machine.mode, policies };
 
   if (machine.mode === "manual") {
     // The engineer's Shutdown For Finalize is the finalize: its verdict is of the last boot, and nothing has run since.
@@ -206,6 +208,12 @@ function demandReady(name: string, machine: Machine, verdict: GuestVerdict | und
   });
 }
 
+/** Before the seal, so that no sealed version lacks it. */
+async function noteBypasses({ record, name }: OpenedVersion, { checks }: GuestVerdict): Promise<void> {
+  const told = checks.filter(isBypass).map(({ id, policy, message }) => `${id} (${policy}): ${message}`.slice(0, 600));
+  await record.noteComment("checks let through", name, told.length === 0 ? undefined : told.join("; ").slice(0, 2000));
+}
+
 async function entryOf(
   opened: OpenedVersion,
   wanted: Inputs,
@@ -215,6 +223,7 @@ async function entryOf(
   verdict: GuestVerdict,
 ): Promise<Entry> {
   const { xapi } = opened;
+  await noteBypasses(opened, verdict);
   // What a disk takes is counted when the storage is asked to (SM's vdi_update), not when it is written.
   await xapi.call("VDI.update", before.$ref);
   // Before the seal: what is sealed never looks open, whenever this run ends.

@@ -164,6 +164,36 @@ export interface CheckPoliciesArgs {
   installer?: pulumi.Input<CheckPolicy | undefined>;
   /** Microsoft NGen. Default: `fix`. */
   ngen?: pulumi.Input<CheckPolicy | undefined>;
+  /** Microsoft NGen needed. Default: `fix`. */
+  ngenNeeded?: pulumi.Input<CheckPolicy | undefined>;
+  /** RunOnce. Default: `block`. */
+  runOnce?: pulumi.Input<CheckPolicy | undefined>;
+  /** VM tools. Default: `fix`. */
+  vmTools?: pulumi.Input<CheckPolicy | undefined>;
+  /** Windows servicing. Default: `fix`. */
+  servicing?: pulumi.Input<CheckPolicy | undefined>;
+  /** Windows upgrade. Default: `fix`. */
+  windowsUpgrade?: pulumi.Input<CheckPolicy | undefined>;
+  /** Start of the guest. Default: `fix`. */
+  startup?: pulumi.Input<CheckPolicy | undefined>;
+  /** System volume. Default: `fix`. */
+  systemVolume?: pulumi.Input<CheckPolicy | undefined>;
+  /** BitLocker. Default: `block`. */
+  bitLocker?: pulumi.Input<CheckPolicy | undefined>;
+  /** Configuration Manager client. Default: `block`. */
+  smsConfig?: pulumi.Input<CheckPolicy | undefined>;
+  /** WEM agent. Default: `block`. */
+  wemKey?: pulumi.Input<CheckPolicy | undefined>;
+  /** FSLogix. Default: `warn`. */
+  fsLogix?: pulumi.Input<CheckPolicy | undefined>;
+  /** The machine's own identity. Default: `warn`. */
+  machineIdentity?: pulumi.Input<CheckPolicy | undefined>;
+  /** Version of the PV drivers. Default: `warn`. */
+  pvDrivers?: pulumi.Input<CheckPolicy | undefined>;
+  /** What the layer says it is. Default: `warn`. */
+  platformSays?: pulumi.Input<CheckPolicy | undefined>;
+  /** Left behind. Default: `warn`. */
+  residue?: pulumi.Input<CheckPolicy | undefined>;
 }
 
 /** Limits. */
@@ -311,6 +341,36 @@ export interface CheckPolicies {
   installer?: CheckPolicy | undefined;
   /** Microsoft NGen. Default: `fix`. */
   ngen?: CheckPolicy | undefined;
+  /** Microsoft NGen needed. Default: `fix`. */
+  ngenNeeded?: CheckPolicy | undefined;
+  /** RunOnce. Default: `block`. */
+  runOnce?: CheckPolicy | undefined;
+  /** VM tools. Default: `fix`. */
+  vmTools?: CheckPolicy | undefined;
+  /** Windows servicing. Default: `fix`. */
+  servicing?: CheckPolicy | undefined;
+  /** Windows upgrade. Default: `fix`. */
+  windowsUpgrade?: CheckPolicy | undefined;
+  /** Start of the guest. Default: `fix`. */
+  startup?: CheckPolicy | undefined;
+  /** System volume. Default: `fix`. */
+  systemVolume?: CheckPolicy | undefined;
+  /** BitLocker. Default: `block`. */
+  bitLocker?: CheckPolicy | undefined;
+  /** Configuration Manager client. Default: `block`. */
+  smsConfig?: CheckPolicy | undefined;
+  /** WEM agent. Default: `block`. */
+  wemKey?: CheckPolicy | undefined;
+  /** FSLogix. Default: `warn`. */
+  fsLogix?: CheckPolicy | undefined;
+  /** The machine's own identity. Default: `warn`. */
+  machineIdentity?: CheckPolicy | undefined;
+  /** Version of the PV drivers. Default: `warn`. */
+  pvDrivers?: CheckPolicy | undefined;
+  /** What the layer says it is. Default: `warn`. */
+  platformSays?: CheckPolicy | undefined;
+  /** Left behind. Default: `warn`. */
+  residue?: CheckPolicy | undefined;
 }
 
 /** Limits. */

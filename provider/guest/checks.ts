@@ -2,14 +2,69 @@
 // KMS is not among them: it is no condition that can pass but the last act itself, with evidence of its own (facts/kms.ts).
 import { z } from "zod";
 import { type Check, type CheckSide, type Fact, type GuestOs, policy } from "./fact.ts";
+import { bitLocker } from "./facts/bitLocker.ts";
 import { bootDiskDrivers } from "./facts/bootDiskDrivers.ts";
+import { fsLogix } from "./facts/fsLogix.ts";
 import { installer } from "./facts/installer.ts";
+import { machineIdentity } from "./facts/machineIdentity.ts";
 import { ngen } from "./facts/ngen.ts";
+import { ngenNeeded } from "./facts/ngenNeeded.ts";
 import { pendingReboot } from "./facts/pendingReboot.ts";
+import { platformSays } from "./facts/platformSays.ts";
+import { pvDrivers } from "./facts/pvDrivers.ts";
+import { residue } from "./facts/residue.ts";
+import { runOnce } from "./facts/runOnce.ts";
+import { servicing } from "./facts/servicing.ts";
+import { smsConfig } from "./facts/smsConfig.ts";
+import { startup } from "./facts/startup.ts";
+import { systemVolume } from "./facts/systemVolume.ts";
+import { vmTools } from "./facts/vmTools.ts";
+import { wemKey } from "./facts/wemKey.ts";
+import { windowsUpgrade } from "./facts/windowsUpgrade.ts";
 
-export const checks: readonly Check[] = [bootDiskDrivers, pendingReboot, installer, ngen];
+export const checks: readonly Check[] = [
+  bootDiskDrivers,
+  pendingReboot,
+  installer,
+  ngen,
+  ngenNeeded,
+  runOnce,
+  vmTools,
+  servicing,
+  windowsUpgrade,
+  startup,
+  systemVolume,
+  bitLocker,
+  smsConfig,
+  wemKey,
+  fsLogix,
+  machineIdentity,
+  pvDrivers,
+  platformSays,
+  residue,
+];
 
-export const checkId = z.enum(["bootDiskDrivers", "pendingReboot", "installer", "ngen"]);
+export const checkId = z.enum([
+  "bootDiskDrivers",
+  "pendingReboot",
+  "installer",
+  "ngen",
+  "ngenNeeded",
+  "runOnce",
+  "vmTools",
+  "servicing",
+  "windowsUpgrade",
+  "startup",
+  "systemVolume",
+  "bitLocker",
+  "smsConfig",
+  "wemKey",
+  "fsLogix",
+  "machineIdentity",
+  "pvDrivers",
+  "platformSays",
+  "residue",
+]);
 export type CheckId = z.output<typeof checkId>;
 
 /** Policy per check, as a Finalize takes it: `{ pendingReboot: "block" }`; what is not named keeps its default. */

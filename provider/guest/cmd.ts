@@ -84,6 +84,7 @@ export function gather(fact: OrderFact, prefix: string, loud: readonly string[])
   if (fact.requires !== undefined) lines.push(`if not exist "${fact.requires}" goto absent_${id}`);
   lines.push(`${fact.command} >${file}.out 2>${file}.err <nul`, "set rc=%errorlevel%", `>${file}.rc echo %rc%`);
   const codes = quiet.kind === "exitCode" ? quiet.codes : [0];
+  if (quiet.kind === "textAbsent" && quiet.orCode !== undefined) lines.push(`if "%rc%"=="${quiet.orCode}" goto quiet_${id}`);
   if (codes.length === 1) lines.push(`if not "%rc%"=="${codes[0]}" goto loud_${id}`);
   else lines.push(...codes.map((code) => `if "%rc%"=="${code}" goto code_${id}`), `goto loud_${id}`, `:code_${id}`);
   // 0 is found, 1 is not found, anything else is find's own failure and never "not found". Wine's find knows no /i, so it stands only where case may vary.
@@ -100,20 +101,22 @@ export function gather(fact: OrderFact, prefix: string, loud: readonly string[])
 const presentOf = (fact: OrderFact): readonly string[] => (fact.quiet.kind === "equals" ? [fact.quiet.text] : (fact.quiet.present ?? []));
 
 function settle(order: Order): string {
-  const facts = order.facts.filter((fact) => fact.worker === true && !order.accept.includes(fact.id));
+  const facts = order.facts.filter((fact) => fact.worker === true);
+  const list = (fact: OrderFact): string => (order.accept.includes(fact.id) ? "spared" : "busy");
   const poll = Math.max(1, Math.ceil(order.wait.pollSeconds));
   return `
-rem Nothing restarts or powers off the machine while an installer or NGen works; sets busy.
+rem Nothing restarts or powers off the machine while an installer or NGen works; sets busy. What policy lets through is waited for as long, and then spared.
 :settle
 set r=settle
 set settled=0
 if not exist out\\facts\\settle mkdir out\\facts\\settle
 :settle_more
 set busy=
-${facts.map((fact) => gather(fact, "settle_", [`set busy=%busy% ${fact.id}`])).join("\n")}
-if "%busy%"=="" exit /b 0
+set spared=
+${facts.map((fact) => gather(fact, "settle_", [`set ${list(fact)}=%${list(fact)}% ${fact.id}`])).join("\n")}
+if "%busy%%spared%"=="" exit /b 0
 if %settled% geq ${Math.ceil(Math.max(order.fixes.msiWaitSeconds, order.fixes.ngenWaitSeconds))} exit /b 0
-echo xenlayer: waiting for%busy%
+echo xenlayer: waiting for%busy%%spared%
 ${pause(poll)}
 set /a settled=settled+${poll}
 goto settle_more

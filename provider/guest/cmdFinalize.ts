@@ -3,10 +3,11 @@ import { removeIcon, windowsLeave } from "./bootstrap.ts";
 import { begin, cmdEcho, endings, gather, header, label, pause } from "./cmd.ts";
 import { KMS_COMMANDS, KMS_TEXTS } from "./facts/kms.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
+import { RUN_ONCE_KEYS } from "./facts/runOnce.ts";
 import { cmdInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
 
-const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", reboot: "want_reboot" } as const;
+const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", runOnce: "want_run_once", reboot: "want_reboot" } as const;
 
 export function finalizeScript(order: Order, promptOf: (check: string) => string): string {
   const facts = order.facts.map((fact, index) => {
@@ -19,6 +20,7 @@ export function finalizeScript(order: Order, promptOf: (check: string) => string
   const manual = order.mode === "manual";
   return `${header(order, "looks twice whether anything is pending, mends what the order allows, reports, and powers off.")}${begin}set kms=no
 set ngen_runs=0
+set run_once=0
 set waited=0
 if not exist out\\facts mkdir out\\facts
 ${order.kms.rearm ? kmsBefore(manual) : ""}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
@@ -42,7 +44,7 @@ if "%quiet%"=="yes" set want_wait=yes
 ${manual ? 'if "%quiet%"=="yes" goto again\ngoto stop' : mend(order)}
 
 :quiet
-call :inventory
+${order.facts.some((fact) => fact.worker === true && order.accept.includes(fact.id)) ? "rem What policy lets through is still waited for: it may take as long as the order allows.\ncall :settle\n" : ""}call :inventory
 ${order.kms.rearm ? kmsRearm : ""}rem Once more, as the last look before the power goes.
 set r=c
 set round=c
@@ -84,11 +86,12 @@ set blocked=
 set want_none=no
 set want_wait=no
 set want_ngen=no
+set want_run_once=no
 set want_reboot=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
 ${facts.join("\n")}
 exit /b 0
-${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${order.kms.rearm ? kmsStops(manual) : ""}${cmdInventory()}${endings(order, "finalize")}`;
+${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${manual ? "" : runOnceFix()}${order.kms.rearm ? kmsStops(manual) : ""}${cmdInventory()}${endings(order, "finalize")}`;
 }
 
 const stopLine = (order: Order, check: string, prompt: string): string => {
@@ -102,13 +105,21 @@ function mend(order: Order): string {
   return `if "%want_none%"=="yes" goto stop
 set limit=${Math.ceil(order.fixes.msiWaitSeconds)}
 if "%want_ngen%"=="yes" set limit=${Math.ceil(order.fixes.ngenWaitSeconds)}
-${order.fixes.ngen === "wait" ? "" : 'if "%want_wait%"=="no" if "%want_ngen%"=="yes" if %ngen_runs% lss 2 goto mend_ngen\n'}if "%want_wait%%want_ngen%"=="nono" goto mend_reboot
+${order.fixes.ngen === "wait" ? "" : 'if "%want_wait%"=="no" if "%want_ngen%"=="yes" if %ngen_runs% lss 2 goto mend_ngen\n'}if "%want_wait%%want_ngen%"=="nono" goto mend_run_once
 if %waited% geq %limit% goto stop
 echo xenlayer: waiting for%blocked%
 ${pause(poll)}
 set /a waited=waited+${poll}
 goto again
-${order.fixes.ngen === "wait" ? "" : ":mend_ngen\ncall :ngen\ngoto again\n"}:mend_reboot
+${order.fixes.ngen === "wait" ? "" : ":mend_ngen\ncall :ngen\ngoto again\n"}:mend_run_once
+if "%want_run_once%"=="no" goto mend_reboot
+if "%run_once%"=="0" goto mend_entries
+if "%want_reboot%"=="yes" goto mend_reboot
+goto stop
+:mend_entries
+call :run_once
+goto again
+:mend_reboot
 set reboots=0
 if exist out\\reboots for /f %%b in (out\\reboots) do set reboots=%%b
 set /a reboots=reboots+1
@@ -119,6 +130,41 @@ if not "%busy%"=="" goto left
 set why= for%blocked%
 >>out\\fixes.txt echo %attempt% reboot rc=0
 goto restart`;
+}
+
+/**
+ * What an administrator's logon would do: each entry is deleted and run, one after the other. An entry with blanks in its name is left, and goes on to block.
+ */
+function runOnceFix(): string {
+  const keys = RUN_ONCE_KEYS.map(
+    (key, index) => `set left=50
+:run_once_${index}
+set name=
+reg query "${key}" >out\\run-once.txt 2>nul <nul
+find "    REG_" out\\run-once.txt >out\\run-once-entries.txt
+for /f "skip=2 tokens=1,2*" %%a in (out\\run-once-entries.txt) do set name=%%a
+for /f "skip=2 tokens=1,2*" %%a in (out\\run-once-entries.txt) do set type=%%b
+for /f "skip=2 tokens=1,2*" %%a in (out\\run-once-entries.txt) do set data=%%c
+if "%name%"=="" goto run_once_done_${index}
+if "%left%"=="0" goto run_once_done_${index}
+set /a left=left-1
+if "%type%"=="REG_SZ" goto run_once_run_${index}
+if not "%type%"=="REG_EXPAND_SZ" goto run_once_done_${index}
+:run_once_run_${index}
+echo xenlayer: fix RunOnce %name%
+reg delete "${key}" /v "%name%" /f >nul 2>nul <nul
+cmd /d /c "%data%" >>out\\run-once.log 2>&1 <nul
+set rc=%errorlevel%
+>>out\\fixes.txt echo %attempt% run-once rc=%rc%
+goto run_once_${index}
+:run_once_done_${index}`,
+  );
+  return `
+:run_once
+set run_once=1
+${keys.join("\n")}
+exit /b 0
+`;
 }
 
 /** In the foreground, each framework directory by itself; what they print may be megabytes and their exit codes say little: "compilation failed" is no failure. */

@@ -28,23 +28,25 @@ const plainText = z
 
 /**
  * The only decisions a generated script takes. `exitCode`: the code is one of these (and the output holds every `present`).
- * `textAbsent`: exit code 0, the output holds every `present` (proof that the program answered) and none of `text` (`anyCase`: however it is written).
+ * `textAbsent`: exit code 0, the output holds every `present` (proof that the program answered) and none of `text` (`anyCase`: however it is written);
+ * or the exit code is `orCode`: what is asked for is not there.
  * `equals`: exit code 0 and the output, without its last line break, is exactly this line.
  */
 export const quietTest = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("exitCode"), codes: z.array(z.int()).min(1).max(8), present: z.array(plainText).max(8).optional() }),
   z.strictObject({
     kind: z.literal("textAbsent"),
-    text: z.array(plainText).min(1).max(16),
+    text: z.array(plainText).max(16),
     present: z.array(plainText).min(1).max(8),
     anyCase: z.literal(true).optional(),
+    orCode: z.int().positive().optional(),
   }),
   z.strictObject({ kind: z.literal("equals"), text: plainText }),
 ]);
 export type Quiet = z.output<typeof quietTest>;
 
-/** What a script may do about a fact that is not quiet: nothing, wait for the worker to end, run NGen's queue, restart the guest. */
-export const fixKind = z.enum(["none", "wait", "ngen", "reboot"]);
+/** What a script may do about a fact that is not quiet: nothing, wait for the worker to end, run NGen's queue, carry out RunOnce, restart the guest. */
+export const fixKind = z.enum(["none", "wait", "ngen", "runOnce", "reboot"]);
 export type FixKind = z.output<typeof fixKind>;
 
 export interface Fact<T> {
@@ -71,13 +73,24 @@ export type Judgement =
 /** Reads a fact of the round under judgement; its type is the fact's own. */
 export type Look = <T>(fact: Fact<T>) => Reading<T>;
 
+/** What the layer says it is: ids of App Layering (reference of PlatformLayer); absent where it says nothing. */
+export const platform = z.strictObject({
+  hypervisor: z.string().max(60).optional(),
+  provisioningService: z.string().max(60).optional(),
+  connectionBroker: z.string().max(60).optional(),
+});
+export type Platform = z.output<typeof platform>;
+
 export interface CheckSide {
   readonly facts: readonly Fact<unknown>[];
-  readonly judge: (look: Look) => Judgement;
+  readonly judge: (look: Look, platform: Platform) => Judgement;
 }
 
 export const policy = z.enum(["fix", "block", "warn", "ignore"]);
 export type Policy = z.output<typeof policy>;
+
+/** For what App Layering has no bit: above all of its own, so that 0 goes on to mean "finalize allowed". */
+export const OTHER_BIT = { name: "other", value: 65_536 } as const;
 
 export interface Check {
   readonly id: string;

@@ -4,7 +4,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";
 import { type CheckPolicies, factsOf, policyOf } from "./checks.ts";
-import { fixKind, type GuestOs, guestOs, quietTest } from "./fact.ts";
+import { fixKind, type GuestOs, guestOs, type Platform, platform, quietTest } from "./fact.ts";
 
 export const ORDER_FORMAT = 1;
 
@@ -86,6 +86,8 @@ export const order = z.strictObject({
   os: guestOs,
   layer: z.string().max(500),
   version: z.string().max(500),
+  /** What the layer says it is, for the judge: what is installed should fit it. */
+  platform: platform.optional(),
   mode: z.enum(["automatic", "manual"]),
   steps: z.array(orderStep).max(999),
   facts: z.array(orderFact).max(200),
@@ -113,6 +115,7 @@ export interface OrderRequest {
   os: GuestOs;
   layer: string;
   version: string;
+  platform?: Platform | undefined;
   mode?: "automatic" | "manual";
   /** Given only where an order is built anew for a comparison; random otherwise. */
   nonce?: string;
@@ -163,6 +166,7 @@ export function buildOrder(request: OrderRequest): Order {
     os,
     layer: request.layer,
     version: request.version,
+    ...(request.platform === undefined ? {} : { platform: request.platform }),
     mode: request.mode ?? "automatic",
     steps: request.order === "finalize" ? [] : orderSteps(os, request.install ?? [], request.cleanup ?? []),
     facts: facts.map(({ entry }) => entry),

@@ -42,6 +42,9 @@ export function dword(entry: RegistryValue): number | undefined {
   return entry.type === "REG_DWORD" && /^0x[0-9a-f]{1,8}$/i.test(entry.data) ? Number.parseInt(entry.data, 16) : undefined;
 }
 
+const CURRENT_VERSION = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion";
+const PROOF = "ProgramFilesDir";
+
 function readAnswer(raw: Raw): Reading<RegistryAnswer> {
   if (raw.rc === 1) return absent;
   if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
@@ -76,6 +79,33 @@ export function registryListing(id: string, key: string, pending: readonly strin
       const answer = parseRegQuery(raw.out);
       const proof = answer.values.some((entry) => entry.name === present) || answer.keys.some((name) => name.endsWith(`\\${present}`));
       return proof ? value(answer) : unknown(`the answer lacks ${present}, which every Windows has`);
+    },
+  };
+}
+
+/** A DWORD that every answer but `0x0` makes pending; the value, or its key, may be missing. */
+export function registryFlag(id: string, key: string, name: string, fix: FixKind): Fact<RegistryAnswer> {
+  const quiet = { kind: "textAbsent" as const, text: [], present: [`${name}    REG_DWORD    0x0`], orCode: 1 };
+  return { id, command: `reg query "${key}" /v ${name}`, quiet, fix, parse: readAnswer };
+}
+
+/**
+ * Keys that may be there and empty, of which reg says nothing, as a program that does not work does: in the same line it is asked for a value that every Windows
+ * has. `loud`: what an entry of theirs shows.
+ */
+export function registryContents(id: string, keys: readonly string[], loud: readonly string[], fix: FixKind): Fact<RegistryAnswer> {
+  const queries = [...keys.map((key) => `reg query "${key}"`), `reg query "${CURRENT_VERSION}" /v ${PROOF}`];
+  return {
+    id,
+    command: `cmd /d /c "${queries.join(" & ")}"`,
+    quiet: { kind: "textAbsent", text: [...loud], present: [PROOF] },
+    fix,
+    parse: (raw) => {
+      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      const { keys: found, values } = parseRegQuery(raw.out);
+      if (valueNamed({ keys: found, values }, PROOF) === undefined) return unknown(`the answer lacks ${PROOF}, which every Windows has`);
+      const isProof = (key: string): boolean => key.toLowerCase().endsWith("\\windows\\currentversion");
+      return value({ keys: found.filter((key) => !isProof(key)), values: values.filter(({ key }) => !isProof(key)) });
     },
   };
 }

@@ -114,7 +114,8 @@ const testOf = (fact: OrderFact, out: string): string => {
   if (quiet.kind === "exitCode") return `case $rc in ${quiet.codes.join("|")}) true ;; *) false ;; esac${present}`;
   // grep's own failure (2) is not "not found" (1).
   const absent = quiet.text.map((text) => ` && { ${grep} ${shQuote(text)} "${out}"; [ $? = 1 ]; }`).join("");
-  return `[ "$rc" = 0 ]${present}${absent}`;
+  const answered = `[ "$rc" = 0 ]${present}${absent}`;
+  return quiet.orCode === undefined ? answered : `[ "$rc" = ${quiet.orCode} ] || { ${answered}; }`;
 };
 
 const variable = (id: string): string => `q_${id.replaceAll("-", "_")}`;
@@ -139,20 +140,31 @@ export function gather(fact: OrderFact, accepted: boolean): string {
   ${after}${accepted ? "" : `\n  [ "$${q}" = yes ] || loud ${fact.id} ${fact.fix}`}`;
 }
 
-/** Nothing restarts or powers off the guest while an installer works; when it does not end in time, the machine is left running. */
+/**
+ * Nothing restarts or powers off the guest while an installer works; when it does not end in time, the machine is left running. What policy lets through is waited
+ * for as long, and then spared.
+ */
 function workers(order: Order): string {
-  const facts = order.facts.filter((fact) => fact.worker === true && !order.accept.includes(fact.id));
+  const facts = order.facts.filter((fact) => fact.worker === true);
+  const noted = (fact: OrderFact): string => {
+    const list = order.accept.includes(fact.id) ? "spared" : "busy";
+    return `${gather(fact, true)}\n  [ "$${variable(fact.id)}" = yes ] || ${list}="$${list} ${fact.id}"`;
+  };
   return `
 settle() {
   t=0
   while :; do
     busy=
+    spared=
     r=out/facts/settle
     mkdir -p "$r"
-${facts.map((fact) => `${gather(fact, true)}\n  [ "$${variable(fact.id)}" = yes ] || busy="$busy ${fact.id}"`).join("\n")}
-    [ -z "$busy" ] && return 0
-    [ "$t" -ge ${order.fixes.msiWaitSeconds} ] && return 1
-    progress "waiting for$busy"
+${facts.map(noted).join("\n")}
+    [ -z "$busy$spared" ] && return 0
+    if [ "$t" -ge ${order.fixes.msiWaitSeconds} ]; then
+      [ -z "$busy" ]
+      return
+    fi
+    progress "waiting for$busy$spared"
     sleep ${Math.max(order.wait.pollSeconds, 1)}
     t=$((t + ${Math.max(order.wait.pollSeconds, 1)}))
   done

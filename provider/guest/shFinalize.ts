@@ -1,4 +1,5 @@
 // Finalizing in a Linux guest: two samples, bounded fixes, a last sample, the report, the power.
+
 import { linuxLeave } from "./bootstrap.ts";
 import { shInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
@@ -103,7 +104,7 @@ ${
 done
 
 inventory
-# Once more, as the last look before the power goes.
+${order.facts.some((fact) => fact.worker === true && order.accept.includes(fact.id)) ? "# What policy lets through is still waited for: it may take as long as the order allows.\nsettle\n" : ""}# Once more, as the last look before the power goes.
 round c
 if [ "$quiet" = no ]; then stop c; fi
 # What only served the packaging is no part of the layer.

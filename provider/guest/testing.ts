@@ -53,6 +53,14 @@ export const computerNames = (active: string, next: string): Raw =>
     ),
   );
 
+const PROOF = ["", `${HKLM}\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion`, "    ProgramFilesDir    REG_SZ    C:\\Program Files", ""];
+
+/** What a question for contents gets, with the proof that reg.exe answers; an empty key is an empty line (as printed by Wine; the model's form is the same). */
+export const contents = (...lines: string[]): Raw => said(crlf(...lines, ...PROOF));
+
+/** documentation: reg query of one value. */
+export const registryAnswer = (key: string, ...values: string[]): Raw => said(crlf("", key, ...values.map((line) => `    ${line}`), ""));
+
 export const keyThere = (key: string): Raw => said(crlf("", key, "    (Default)    REG_SZ    "));
 
 // win-xenbus src/xen/config.c: a volatile key a driver, value Reboot.
@@ -142,6 +150,49 @@ export const licensing = (channel: string, count: number | string, label = "Rema
   );
 export const rearmed = said(crlf("Command completed successfully.", "Please restart the system for the changes to take effect."));
 
+// documentation: learn.microsoft.com, manage-bde status.
+export const bitLocker = (percent: string, rc: number): Raw =>
+  said(
+    crlf(
+      "BitLocker Drive Encryption: Configuration Tool version 10.0.22621",
+      "Copyright (C) 2013 Microsoft Corporation. All rights reserved.",
+      "",
+      "Volume C: []",
+      "[OS Volume]",
+      "",
+      "    Size:                 63.40 GB",
+      `    Percentage Encrypted: ${percent}`,
+      "    Protection Status:    Protection Off",
+    ),
+    rc,
+  );
+
+export const volume = (system: string): Raw =>
+  said(crlf("Volume Name : ", "Volume Serial Number : 0xa1b2c3d", `File System Name : ${system}`, "Is ReadWrite"));
+
+// code: what NT's find prints of a file it was given.
+export const ngenDisplay = (...lines: string[]): Raw =>
+  said(
+    crlf("", "---------- OUT\\NGEN-DISPLAY.TXT", "Native Images:", "", "---------- OUT\\NGEN-DISPLAY.TXT", ...lines),
+    lines.length > 0 ? 0 : 1,
+  );
+
+const SYSTEM_CLASS = `${HKLM}\\SYSTEM\\CurrentControlSet\\Control\\Class\\{4d36e97d-e325-11ce-bfc1-08002be10318}`;
+/** code: xenbus.inf and xeniface.inf name the sections; the values are those of every device class key. */
+export const systemDevices = (...devices: [section: string, vendor: string, version: string][]): Raw =>
+  said(
+    crlf(
+      ...[["PCI_DRV", "Microsoft", "10.0.22621.1"], ...devices].flatMap(([section = "", vendor = "", version = ""], index) => [
+        "",
+        `${SYSTEM_CLASS}\\${String(index).padStart(4, "0")}`,
+        `    InfSection    REG_SZ    ${section}`,
+        `    ProviderName    REG_SZ    ${vendor}`,
+        `    DriverVersion    REG_SZ    ${version}`,
+      ]),
+      "",
+    ),
+  );
+
 /** What a Windows or Linux guest says that has nothing pending. */
 export function quietAnswers(os: GuestOs): Map<string, Raw | "absent"> {
   const special: Record<string, Raw | "absent"> = {
@@ -154,7 +205,40 @@ export function quietAnswers(os: GuestOs): Map<string, Raw | "absent"> {
     "ngen-queue-32-v4": queue("is stopped"),
     "ngen-queue-64-v2": "absent",
     "ngen-queue-32-v2": "absent",
+    "ngen-pending-64-v4": ngenDisplay(),
+    "ngen-pending-32-v4": ngenDisplay(),
+    "ngen-pending-64-v2": "absent",
+    "ngen-pending-32-v2": "absent",
+    "boot-start-xenbus": "absent",
+    "boot-start-xenvbd": "absent",
+    "run-once": contents("", ""),
+    "cbs-packages-pending": contents(""),
+    "windows-setup": registryAnswer(
+      `${HKLM}\\SYSTEM\\Setup`,
+      "SystemSetupInProgress    REG_DWORD    0x0",
+      "OOBEInProgress    REG_DWORD    0x0",
+    ),
+    "upgrade-workers": processes(),
+    "volume-dirty": said("Volume - C: is NOT Dirty\r\n"),
+    "boot-execute": registryAnswer(SM, "BootExecute    REG_MULTI_SZ    autocheck autochk *"),
+    bitlocker: "absent",
+    "sms-client": "absent",
+    "wem-key": "absent",
+    "fslogix-sessions": contents(),
+    "pv-drivers": systemDevices(),
+    "mapped-drives": contents(),
+    "drive-d": "absent",
+    "drive-e": volume("FAT"),
+    "drive-f": "absent",
+    "temp-msi": "absent",
+    "temp-exe": "absent",
     "reboot-required": said("none\n"),
+    kernel: said("installed 6.1.0-21-amd64\nrunning 6.1.0-21-amd64\n"),
+    "zypper-needs-rebooting": "absent",
+    systemd: "absent",
+    "cloud-init": "absent",
+    "machine-identity": said("checked\n"),
+    mounts: said("/dev/xvda1 / ext4 rw,relatime 0 0\n/dev/xvdb /run/payload vfat rw 0 0\n"),
     "dnf-needs-restarting": "absent",
     "package-locks": said("checked\n"),
     "package-managers": said("checked\n"),

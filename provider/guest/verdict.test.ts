@@ -56,7 +56,7 @@ describe("a finalize", () => {
 
   it.each(["a", "b", "c"])("is blocked by what is pending in sample %s alone, though the script says ready", (round) => {
     const judged = judgeFinalize(order, inRound(quietPayload(order), round, { "ngen-workers": fixture.processes("mscorsvw.exe") }));
-    expect(judged).toMatchObject({ state: "blocked", blockFinalize: 8 });
+    expect(judged).toMatchObject({ state: "blocked", blockFinalize: 8 + 64 });
     expect(judged.summary).toContain("mscorsvw.exe");
   });
 
@@ -82,7 +82,7 @@ describe("a finalize", () => {
     expect(judged).toMatchObject({ state: "blocked", accept: ["session-manager"], kms: { state: "off" } });
     expect(judged.summary).toContain("session-manager");
     const next = finalize({ accept: judged.accept });
-    expect(next.accept).toEqual(["session-manager"]);
+    expect(next.accept.filter((id) => !order.accept.includes(id))).toEqual(["session-manager"]);
     expect(judgeFinalize(next, quietPayload(next, { answers: { "session-manager": noise } })).state).toBe("ready");
   });
 
@@ -108,8 +108,46 @@ describe("a finalize", () => {
       policies,
     );
     expect(judged).toMatchObject({ state: "ready", blockFinalize: 1 });
-    expect(judged.checks.map((check) => check.verdict)).toEqual(["ready", "warned", "ready", "ignored"]);
+    const open = judged.checks.filter((check) => check.verdict !== "ready").map((check) => [check.id, check.verdict]);
+    expect(open).toEqual([
+      ["pendingReboot", "warned"],
+      ["ngen", "ignored"],
+    ]);
     expect(judged.summary).toContain("let through by policy: Restart after an installation, Microsoft NGen");
+  });
+
+  it("lets nothing through with a warning that could not be read", () => {
+    for (const [policy, state] of [
+      ["warn", "failed"],
+      ["ignore", "ready"],
+    ] as const) {
+      const policies = { pvDrivers: policy };
+      const asked = finalize({ policies });
+      expect(judgeFinalize(asked, quietPayload(asked, { answers: { "pv-drivers": fixture.saysNothing } }), policies).state).toBe(state);
+    }
+  });
+
+  it("warns by itself of what harms nobody, which is no bypass", () => {
+    const judged = judgeFinalize(order, quietPayload(order, { answers: { "temp-msi": said("setup.msi\r\n") } }));
+    expect(judged).toMatchObject({ state: "ready", blockFinalize: 0, summary: expect.stringContaining("warned of: Left behind") });
+    expect(judged.checks.filter((check) => check.verdict === "warned").map(({ message }) => message)).toEqual([
+      "Installers are left in %TEMP%: setup.msi; delete them.",
+    ]);
+  });
+
+  it("says what does not fit the layer's platform", () => {
+    const asked = finalize({ platform: { hypervisor: "xenserver", provisioningService: "pvs", connectionBroker: "none" } });
+    const there = fixture.registryAnswer(
+      "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\BrokerAgent",
+      "Start    REG_DWORD    0x2",
+    );
+    const judged = judgeFinalize(asked, quietPayload(asked, { answers: { "service-vda": there } }));
+    expect(judged.state).toBe("ready");
+    expect(judged.checks.find(({ id }) => id === "platformSays")?.message).toBe(
+      "Virtual Delivery Agent is installed, which the layer's platform does not name (service BrokerAgent, asked by service-vda). " +
+        "The layer's platform needs Provisioning target device, which is not installed (service BNDevice, asked by service-pvs). " +
+        "The layer's platform needs PV drivers of XenServer, which is not installed (service xenbus, asked by service-xenbus).",
+    );
   });
 
   describe("with KMS", () => {

@@ -2,7 +2,7 @@
 // the full rules. A report counts only with the nonce of our order and the guest's last boot; halted without one means "the check never ran" (App Layering's rule).
 import { type CheckPolicies, checkId, checks, policyOf, sideOf } from "./checks.ts";
 import type { GuestReport, PayloadReport, RoundReport, StepReport } from "./evidence.ts";
-import { type Check, type Fact, type Judgement, type Look, type Raw, unknown } from "./fact.ts";
+import { type Check, type CheckSide, type Fact, type Judgement, type Look, type Raw, unknown } from "./fact.ts";
 import { judgeKms, type KmsJudgement } from "./facts/kms.ts";
 import type { Order, OrderFact } from "./order.ts";
 import type { CheckVerdict, StepVerdict, Verdict } from "./verdictReport.ts";
@@ -80,8 +80,10 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
       summary: `the guest's own check found ${blocked} not quiet; xenlayer judges it harmless, so finalizing once more accepts it`,
     };
   }
-  const through = judged.filter((check) => check.verdict !== "ready");
-  const noted = through.length > 0 ? `, let through by policy: ${through.map((check) => check.title).join(", ")}` : "";
+  const titles = (list: readonly CheckVerdict[]): string => list.map((check) => check.title).join(", ");
+  const through = judged.filter(isBypass);
+  const warned = judged.filter((check) => check.verdict === "warned" && !isBypass(check));
+  const noted = `${through.length > 0 ? `, let through by policy: ${titles(through)}` : ""}${warned.length > 0 ? `, warned of: ${titles(warned)}` : ""}`;
   return {
     ...told,
     state: "ready",
@@ -140,14 +142,15 @@ function judgeCheck(
   const id = checkId.safeParse(check.id);
   if (side === undefined || !id.success) return [];
   const samples = rounds.map((round) => {
-    const judgement = judgeRound(side.judge, payload.rounds.get(round));
+    const judgement = judgeRound(side, order, payload.rounds.get(round));
     const message = shortened(judgement.state === "ready" ? (judgement.notes ?? []).join("; ") : judgement.message);
     return { round, state: judgement.state, message };
   });
   const chosen = policyOf(check, policies);
   // The last sample speaks for the whole where several are not ready: it is what was seen last.
   const worst = samples.findLast((entry) => entry.state === "failed") ?? samples.findLast((entry) => entry.state === "pending");
-  const through = chosen === "ignore" ? "ignored" : chosen === "warn" ? "warned" : undefined;
+  // What was found can be let through with a warning; what could not be read at all only by ignoring it.
+  const through = chosen === "ignore" ? "ignored" : chosen === "warn" && worst?.state === "pending" ? "warned" : undefined;
   return [
     {
       id: id.data,
@@ -163,14 +166,15 @@ function judgeCheck(
 /** A message quotes what a guest wrote, which may be of any length. */
 const shortened = (text: string): string => (text.length > 2000 ? `${text.slice(0, 2000)}...` : text);
 
-function judgeRound(judge: (look: Look) => Judgement, round: RoundReport | undefined): Judgement {
+function judgeRound({ judge }: CheckSide, order: Order, round: RoundReport | undefined): Judgement {
   if (round === undefined) return { state: "failed", message: "this sample was not taken" };
-  return judge((fact) => {
+  const look: Look = (fact) => {
     const raw = round.get(fact.id);
     if (raw === undefined) return unknown("it was not asked in this sample, or its answer is damaged");
     if (raw === "absent") return fact.requires === undefined ? unknown("absent was said of what every guest has") : { kind: "absent" };
     return parse(fact, raw);
-  });
+  };
+  return judge(look, order.platform ?? {});
 }
 
 function parse<T>(fact: Fact<T>, raw: Raw) {
@@ -191,13 +195,19 @@ export function isQuiet(fact: OrderFact, raw: Raw | "absent" | undefined): boole
   const holds = (text: string): boolean => (anyCase ? raw.out.toLowerCase().includes(text.toLowerCase()) : raw.out.includes(text));
   if (quiet.kind === "equals") return raw.rc === 0 && raw.out.trimEnd() === quiet.text;
   if (quiet.kind === "exitCode") return quiet.codes.includes(raw.rc) && (quiet.present ?? []).every(holds);
+  if (raw.rc !== 0 && raw.rc === quiet.orCode) return true;
   return raw.rc === 0 && quiet.present.every(holds) && !quiet.text.some(holds);
 }
 
 function harmless(order: Order, judged: readonly CheckVerdict[], payload: PayloadReport, rounds: readonly string[]): string[] {
   const fine = new Set<string>(judged.filter((check) => check.verdict === "ready").map((check) => check.id));
   return order.facts
-    .filter((fact) => fine.has(fact.check) && rounds.some((round) => !isQuiet(fact, payload.rounds.get(round)?.get(fact.id))))
+    .filter(
+      (fact) =>
+        fine.has(fact.check) &&
+        !order.accept.includes(fact.id) &&
+        rounds.some((round) => !isQuiet(fact, payload.rounds.get(round)?.get(fact.id))),
+    )
     .map((fact) => fact.id);
 }
 
@@ -233,12 +243,16 @@ function kmsOf(order: Order, payload: PayloadReport, report: GuestReport): Verdi
   return { state: judged.state, message: judged.message, ...counts };
 }
 
+/** Not ready, and let through by another policy than the check's own. */
+export const isBypass = ({ id, policy, verdict }: CheckVerdict): boolean =>
+  (verdict === "warned" || verdict === "ignored") && checks.find((check) => check.id === id)?.policy !== policy;
+
 function bits(judged: readonly CheckVerdict[], kmsFailed: boolean): number {
   let mask = 0;
   for (const entry of judged) {
     const bit = checks.find((check) => check.id === entry.id)?.bit.value ?? 0;
     if (entry.verdict === "pending" || entry.verdict === "failed") mask |= bit;
-    if (entry.verdict === "warned" || entry.verdict === "ignored") mask |= 1;
+    if (isBypass(entry)) mask |= 1;
   }
   // App Layering has no bit for the rearm itself; its KMS bits (2048, 4096) mean missing files. A refusal must not read as 0.
   return kmsFailed && mask === 0 ? 2 : mask;

@@ -81,6 +81,7 @@ class Windows implements Host {
     if (descriptor.newDisks === "online") this.#bringOnline();
     for (const name of BUILT_IN) this.files.addBuiltIn(`C:\\Windows\\System32\\${name}.exe`);
     this.files.addBuiltIn("C:\\Windows\\System32\\slmgr.vbs");
+    if (host.cds.length > 0) this.files.addBuiltIn("D:\\");
     for (const framework of descriptor.ngen.frameworks)
       this.files.addBuiltIn(`C:\\Windows\\Microsoft.NET\\${framework.replace("/", "\\")}\\ngen.exe`);
   }
@@ -235,6 +236,7 @@ class Windows implements Host {
           descriptor: this.#descriptor,
           process,
           processes: () => this.#processes(),
+          cds: this.#host.cds.map(({ name }) => name),
           sleep: (ms) => this.#boot.sleep(ms),
           startTask: (task, name) => this.#startTask(task, name),
           power: (how, delay) => {

@@ -1,27 +1,76 @@
-// Drivers of the boot disk that wait for a restart. Sealed in this state, the layer's image may stop with 0x7B at its first boot.
-// Signals: xenbus_monitor's requests (win-xenbus src/xen/config.c, src/xenbus.inf), and NeedReboot of the tools before them (win-installer PVDevice.cs).
-import { type Check, type Fact, joinJudgements, judgeAbsent, pending, ready } from "../fact.ts";
-import { dword, type RegistryAnswer, registryValue } from "../registry.ts";
+// Drivers of the boot disk that wait for a restart, or that would not start at the next one. Sealed in this state, the layer's image may stop with 0x7B.
+// Signals: xenbus_monitor's requests (win-xenbus src/xen/config.c, src/xenbus.inf), NeedReboot of the tools before them (win-installer PVDevice.cs), and what
+// makes Windows leave a boot driver out: another Start than 0, or a key StartOverride, which the boot disk's new identity in an image brings to bear
+// (win-xenbus src/monitor/monitor.c removes it; xcp-ng's XenBootFix repairs it offline).
+import { type Check, cannotTell, type Fact, type Judgement, joinJudgements, judgeAbsent, pending, ready, unknown, value } from "../fact.ts";
+import { dword, parseRegQuery, type RegistryAnswer, registryValue, valueNamed } from "../registry.ts";
 
 const SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
 const SEED = "A reboot is pending to update drivers on the boot disk - please check and reboot the Packaging Machine.";
 
 // The request keys are volatile, one a driver: gone after a restart.
-const requests = registryValue("xenbus-requests", `${SERVICES}\\xenbus_monitor\\Request`, "Reboot", "reboot", true);
+export const xenbusRequests = registryValue("xenbus-requests", `${SERVICES}\\xenbus_monitor\\Request`, "Reboot", "reboot", true);
+
+// Where the drivers keep their requests is theirs to say (win-xenbus src/xenbus.inf, RequestKey); nobody is known to keep them elsewhere.
+const REQUEST_KEY = "SYSTEM\\CurrentControlSet\\Services\\xenbus_monitor\\Request";
+const requestKey: Fact<RegistryAnswer> = {
+  ...registryValue("xenbus-request-key", `${SERVICES}\\xenbus_monitor\\Parameters`, "RequestKey", "none"),
+  quiet: { kind: "textAbsent", text: [], present: [`RequestKey    REG_SZ    ${REQUEST_KEY}`], orCode: 1 },
+};
 
 const legacy = ["xenbus", "xenvbd", "xenvif"].map((driver) => ({
   driver,
   fact: registryValue(`need-reboot-${driver}`, `${SERVICES}\\${driver}\\Status`, "NeedReboot", "reboot"),
 }));
 
-function wishesOf(answer: RegistryAnswer): string[] {
+const bootStarts = ["xenbus", "xenvbd"].map((driver): { driver: string; fact: Fact<RegistryAnswer> } => ({
+  driver,
+  fact: {
+    id: `boot-start-${driver}`,
+    command: `reg query "${SERVICES}\\${driver}"`,
+    quiet: { kind: "textAbsent", text: ["StartOverride"], present: ["    Start    REG_DWORD    0x0"] },
+    requires: `%SystemRoot%\\System32\\drivers\\${driver}.sys`,
+    // No restart changes it.
+    fix: "none",
+    parse: (raw) => {
+      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      const answer = parseRegQuery(raw.out);
+      return valueNamed(answer, "Start") === undefined ? unknown("the answer lacks Start, which every driver has") : value(answer);
+    },
+  },
+}));
+
+function judgeRequests(answer: RegistryAnswer): Judgement {
+  if (answer.values.length === 0) return pending(`${SEED} xenbus_monitor answered without saying which driver asks; restart the guest.`);
   // A request that cannot be read as a number counts: only an explicit 0 is "no".
-  return answer.values.filter((entry) => entry.name.toLowerCase() === "reboot" && dword(entry) !== 0).map((entry) => lastPart(entry.key));
+  const wishes = answer.values.filter((entry) => entry.name.toLowerCase() === "reboot" && dword(entry) !== 0);
+  const drivers = wishes.map(({ key }) => key.slice(key.lastIndexOf("\\") + 1));
+  return drivers.length === 0 ? ready : pending(`${SEED} Asked for by ${drivers.join(", ")} (${SERVICES}\\xenbus_monitor\\Request).`);
 }
 
-const lastPart = (key: string): string => key.slice(key.lastIndexOf("\\") + 1);
+function judgeRequestKey(answer: RegistryAnswer): Judgement {
+  const key = valueNamed(answer, "RequestKey")?.data;
+  if (key?.toLowerCase() === REQUEST_KEY.toLowerCase()) return ready;
+  return cannotTell(requestKey, `the PV drivers keep their requests in ${key ?? "a place that is not said"}, where nothing was looked for`);
+}
 
-export const xenbusRequests: Fact<RegistryAnswer> = requests;
+function judgeStart(driver: string, answer: RegistryAnswer): Judgement {
+  const start = valueNamed(answer, "Start");
+  const override = answer.keys.find((key) => /\\StartOverride$/i.test(key));
+  const where = `${SERVICES}\\${driver}`;
+  return joinJudgements([
+    start !== undefined && dword(start) === 0
+      ? ready
+      : pending(
+          `Driver ${driver} does not start at boot: ${where}, Start is ${start?.data ?? "missing"}, not 0x0; reinstall the VM tools.`,
+        ),
+    override === undefined
+      ? ready
+      : pending(
+          `Driver ${driver} may be left out at boot: ${where}\\StartOverride exists; delete that key in a step, or reinstall the VM tools.`,
+        ),
+  ]);
+}
 
 export const bootDiskDrivers: Check = {
   id: "bootDiskDrivers",
@@ -30,20 +79,15 @@ export const bootDiskDrivers: Check = {
   bit: { name: "reboot", value: 2 },
   policy: "fix",
   windows: {
-    facts: [requests, ...legacy.map(({ fact }) => fact)],
+    facts: [xenbusRequests, requestKey, ...legacy.map(({ fact }) => fact), ...bootStarts.map(({ fact }) => fact)],
     judge: (look) =>
       joinJudgements([
-        judgeAbsent(requests, look, (answer) => {
-          if (answer.values.length === 0)
-            return pending(`${SEED} xenbus_monitor answered without saying which driver asks; restart the guest.`);
-          const drivers = wishesOf(answer);
-          return drivers.length === 0
-            ? ready
-            : pending(`${SEED} Asked for by ${drivers.join(", ")} (${SERVICES}\\xenbus_monitor\\Request).`);
-        }),
+        judgeAbsent(xenbusRequests, look, judgeRequests),
+        judgeAbsent(requestKey, look, judgeRequestKey),
         ...legacy.map(({ driver, fact }) =>
           judgeAbsent(fact, look, () => pending(`${SEED} Driver ${driver} has set ${SERVICES}\\${driver}\\Status, NeedReboot.`)),
         ),
+        ...bootStarts.map(({ driver, fact }) => judgeAbsent(fact, look, (answer) => judgeStart(driver, answer))),
       ]),
   },
 };

@@ -1,27 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checks, factsOf, sideOf } from "../checks.ts";
-import type { GuestOs, Judgement, Raw } from "../fact.ts";
+import { factsOf } from "../checks.ts";
 import { buildOrder } from "../order.ts";
 import * as fixture from "../testing.ts";
 import { said } from "../testing.ts";
 import { isQuiet } from "../verdict.ts";
 import { judgeKms, parseLicensing } from "./kms.ts";
 import { parseRenames } from "./pendingReboot.ts";
-
-/** Judges a guest that is quiet but for these answers. */
-function judge(check: string, answers: Record<string, Raw | "absent">, os: GuestOs = "windows"): Judgement {
-  const all = new Map([...fixture.quietAnswers(os), ...Object.entries(answers)]);
-  const side = checks.filter(({ id }) => id === check).map((entry) => sideOf(entry, os))[0];
-  if (side === undefined) throw new Error(`no check ${check}`);
-  return side.judge((fact) => {
-    const raw = all.get(fact.id);
-    if (raw === undefined) return { kind: "error", error: "not asked" };
-    return raw === "absent" ? { kind: "absent" } : fact.parse(raw);
-  });
-}
-
-type Row = [title: string, answers: Record<string, Raw | "absent">, state: Judgement["state"], says?: string | RegExp];
+import { judge, type Row, testRows } from "./testing.ts";
 
 const CBS = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing";
 
@@ -208,14 +194,7 @@ const windows: Record<string, Row[]> = {
   ],
 };
 
-describe.each(Object.entries(windows))("%s on Windows", (check, rows) => {
-  it.each(rows)("when %s", (_title, answers, state, says) => {
-    const judgement = judge(check, answers);
-    expect(judgement.state, JSON.stringify(judgement)).toBe(state);
-    if (says !== undefined && judgement.state !== "ready")
-      expect(judgement.message).toEqual(typeof says === "string" ? expect.stringContaining(says) : expect.stringMatching(says));
-  });
-});
+testRows("windows", windows);
 
 const linux: Record<string, Row[]> = {
   pendingReboot: [
@@ -272,13 +251,7 @@ const linux: Record<string, Row[]> = {
   ],
 };
 
-describe.each(Object.entries(linux))("%s on Linux", (check, rows) => {
-  it.each(rows)("when %s", (_title, answers, state, says) => {
-    const judgement = judge(check, answers, "linux");
-    expect(judgement.state, JSON.stringify(judgement)).toBe(state);
-    if (says !== undefined && judgement.state !== "ready") expect(judgement.message).toContain(says);
-  });
-});
+testRows("linux", linux);
 
 it("says what is left to the next boot and harmless", () => {
   expect(judge("pendingReboot", { "session-manager": fixture.renames("\\??\\C:\\ProgramData\\Vendor\\scan.tmp", "") })).toEqual({

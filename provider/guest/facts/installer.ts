@@ -20,7 +20,7 @@ import { registryKey } from "../registry.ts";
 
 const SEED = "An MSI install operation is in progress - please check the Packaging Machine.";
 const IN_PROGRESS = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Installer\\InProgress";
-const SERVICING = ["TiWorker.exe"];
+const SERVICING = ["TiWorker.exe", "TrustedInstaller.exe"];
 
 export interface ServiceState {
   readonly state: number;

@@ -15,7 +15,17 @@ import {
   unknown,
   value,
 } from "../fact.ts";
-import { dword, parseRegQuery, type RegistryAnswer, registryKey, registryListing, registryValue, valueNamed } from "../registry.ts";
+import {
+  dword,
+  parseRegQuery,
+  type RegistryAnswer,
+  registryFlag,
+  registryKey,
+  registryListing,
+  registryValue,
+  valueNamed,
+} from "../registry.ts";
+import { judgeKernel, kernel } from "./kernel.ts";
 
 const CURRENT = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion";
 const CONTROL = "HKLM\\SYSTEM\\CurrentControlSet\\Control";
@@ -43,7 +53,16 @@ const keys = [
     fact: registryKey("domain-spn", "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Netlogon\\AvoidSpnSet", "reboot"),
     says: "a domain operation waits for it",
   },
+  // Configuration Manager's client; its own question (CCM_ClientUtilities) would need WMI.
+  {
+    fact: registryKey("sccm-reboot", "HKLM\\SOFTWARE\\Microsoft\\SMS\\Mobile Client\\Reboot Management\\RebootData", "reboot"),
+    says: "the Configuration Manager client waits for it",
+  },
 ];
+
+// Roles and features that were added or removed (Ansible's facts read it, too).
+const SERVER_MANAGER = "HKLM\\SOFTWARE\\Microsoft\\ServerManager\\ServicingStorage\\ServerComponentCache";
+const serverManager = registryFlag("server-manager", SERVER_MANAGER, "RestartRequired", "reboot");
 
 // KB832475: set by the installers of updates before Windows Vista's servicing, and by some that still copy them. 0 means nothing is pending.
 const updateExe = ["HKLM\\SOFTWARE\\Microsoft\\Updates", "HKLM\\SOFTWARE\\Wow6432Node\\Microsoft\\Updates"].map((key, index) => ({
@@ -165,6 +184,21 @@ const needsRestarting: Fact<string> = {
   },
 };
 
+// zypper's own exit code 102, "a restart is needed" (ZYPPER_EXIT_INF_REBOOT_NEEDED).
+const zypperReboot: Fact<string> = {
+  id: "zypper-needs-rebooting",
+  command: "zypper --non-interactive needs-rebooting",
+  quiet: { kind: "exitCode", codes: [0], present: ["eboot"] },
+  requires: "/usr/bin/zypper",
+  fix: "reboot",
+  parse: (raw) => {
+    if (!/reboot/i.test(raw.out))
+      return unknown(`zypper ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    if (raw.rc === 0) return { kind: "absent" };
+    return raw.rc === 102 ? value(raw.out.trim().slice(0, 400)) : unknown(`zypper ended with ${raw.rc}`);
+  },
+};
+
 export const pendingReboot: Check = {
   id: "pendingReboot",
   title: "Restart after an installation",
@@ -173,7 +207,7 @@ export const pendingReboot: Check = {
   policy: "fix",
   windows: {
     // The listing comes first: it is the proof that reg.exe answers, which makes the "not there" of the others believable.
-    facts: [sessionManager, computerName, ...keys.map(({ fact }) => fact), ...updateExe.map(({ fact }) => fact)],
+    facts: [sessionManager, computerName, ...keys.map(({ fact }) => fact), ...updateExe.map(({ fact }) => fact), serverManager],
     judge: (look) => {
       const listing = look(sessionManager);
       const names = look(computerName);
@@ -197,17 +231,25 @@ export const pendingReboot: Check = {
               : pending(`${SEED} An update's installer waits for it (${key}, UpdateExeVolatile).`);
           }),
         ),
+        judgeAbsent(serverManager, look, (answer) => {
+          const entry = valueNamed(answer, "RestartRequired");
+          return entry !== undefined && dword(entry) === 0
+            ? ready
+            : pending(`${SEED} A role or feature waits for it (${SERVER_MANAGER}, RestartRequired).`);
+        }),
       ]);
     },
   },
   linux: {
-    facts: [rebootRequired, needsRestarting],
+    facts: [rebootRequired, needsRestarting, zypperReboot, kernel],
     judge: (look) =>
       joinJudgements([
         judgeAbsent(rebootRequired, look, (packages) =>
           pending(`${SEED} /run/reboot-required exists${packages.length > 0 ? `, asked for by ${packages.slice(0, 10).join(", ")}` : ""}.`),
         ),
         judgeAbsent(needsRestarting, look, (text) => pending(`${SEED} dnf needs-restarting says: ${text}`)),
+        judgeAbsent(zypperReboot, look, (text) => pending(`${SEED} zypper needs-rebooting says: ${text}`)),
+        judgeKernel(look),
       ]),
   },
 };

@@ -114,11 +114,23 @@ const type: Internal = (shell, rest) => {
   return done(shell);
 };
 
+/** dir /b /a: the bare names. */
+const dir: Internal = (shell, rest) => {
+  const { switches, names } = parts(rest);
+  if (!switches.includes("/b")) return failed(shell, "dir without /b is not modelled.");
+  const [name = "*"] = names;
+  const found = matching(shell, shell.host.files.isFolder(at(shell, name)) ? `${name}\\*` : name);
+  if (found.length === 0) return failed(shell, "File Not Found");
+  shell.process.out.write(found.map(({ path }) => `${path.split("/").at(-1)}\r\n`).join(""));
+  return done(shell);
+};
+
 export const fileCommands: Readonly<Record<string, Internal>> = {
   md: makeFolder,
   mkdir: makeFolder,
   rd: removeFolder,
   rmdir: removeFolder,
+  dir,
   del,
   erase: del,
   copy,

@@ -2,6 +2,7 @@
 // Promises: a command that it does not know is answered as cmd answers it (9009), never passed over; nothing outside the guest's own drives is read or written;
 // a script that never waits still lets time pass.
 
+import { matching } from "./fileCommands.ts";
 import type { Files, Location } from "./files.ts";
 import { internalCommand } from "./internal.ts";
 import { loopValues } from "./loops.ts";
@@ -286,7 +287,8 @@ export class Shell {
     if (condition.kind === "errorlevel") return this.errorlevel >= Number(operand);
     const { files } = this.host;
     const at = files.locate(operand.replace(/\\(?:nul|\*)?"?$/i, ""), this.process.cwd);
-    return /\\"?$/.test(operand) ? files.isFolder(at) : files.exists(at);
+    if (/[*?]/.test(operand)) return matching(this, operand.replaceAll('"', "")).length > 0;
+    return /\\"?$/.test(operand) && !files.exists(at) ? files.isFolder(at) : files.exists(at);
   }
 
   async #simple(text: string): Promise<Flow> {

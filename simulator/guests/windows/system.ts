@@ -8,6 +8,7 @@ import { addDriver } from "./inventory.ts";
 import { Ngen, ngenState } from "./ngen.ts";
 import { Registry } from "./registry.ts";
 import type { ScheduledTask } from "./tasks.ts";
+import { VOLUME_KEY } from "./volumes.ts";
 
 const STATE = { drive: "C", path: "XAPISIM/STATE.JSON" } as const;
 const FORMAT = 1;
@@ -31,6 +32,7 @@ const CURRENT = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion";
 const NT = "HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion";
 const CONTROL = "HKLM\\SYSTEM\\CurrentControlSet\\Control";
 const SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
+const SYSTEM_DEVICES = `${CONTROL}\\Class\\{4d36e97d-e325-11ce-bfc1-08002be10318}`;
 const SESSION_MANAGER = `${CONTROL}\\Session Manager`;
 const INSTALLER_IN_PROGRESS = `${CURRENT}\\Installer\\InProgress`;
 
@@ -124,6 +126,18 @@ export class System {
     });
     for (const driver of ["xenbus", "xenvbd", "xenvif", "xennet", "xeniface"]) {
       this.registry.apply({ [`${SERVICES}\\${driver}`]: { Start: ["REG_DWORD", "0x0"], Type: ["REG_DWORD", "0x1"] } });
+      this.#files.addBuiltIn(`C:\\Windows\\System32\\drivers\\${driver}.sys`);
+    }
+    // One subkey a device of the class, told by the section of its INF (xenbus.inf, xeniface.inf).
+    for (const [index, [driver, section]] of Object.entries({ xenbus: "XenBus_Inst", xeniface: "XenIface_Inst" }).entries()) {
+      const version = tools.drivers?.[driver] ?? "9.1.12.94";
+      this.registry.apply({
+        [`${SYSTEM_DEVICES}\\001${index}`]: {
+          InfSection: ["REG_SZ", section],
+          ProviderName: ["REG_SZ", tools.vendor],
+          DriverVersion: ["REG_SZ", version],
+        },
+      });
     }
     for (const [driver, version] of Object.entries(tools.drivers ?? {})) addDriver(this.registry, `${driver}.inf`, tools.vendor, version);
     for (const service of ["xenagent", "xenbus_monitor"]) this.services.add(service);
@@ -184,6 +198,7 @@ export class System {
     for (const key of ["HKLM\\SOFTWARE\\Microsoft\\Updates", "HKLM\\SOFTWARE\\Wow6432Node\\Microsoft\\Updates"])
       this.registry.deleteValue(key, "UpdateExeVolatile");
     this.#renameFiles();
+    this.#checkVolume();
     const name = this.registry.value(`${CONTROL}\\ComputerName\\ComputerName`, "ComputerName")?.data[0] ?? this.#descriptor.hostName;
     // Made anew at each start from the other one.
     this.registry.setValue(`${CONTROL}\\ComputerName\\ActiveComputerName`, "ComputerName", "REG_SZ", [name], true);
@@ -192,6 +207,14 @@ export class System {
     for (const pending of this.#pending.splice(0)) {
       if (pending.reboots > 1) this.leavePending(pending.kind, pending.reboots - 1);
     }
+  }
+
+  /** Before that, autochk has done what was ordered of it, and left the volume clean. */
+  #checkVolume(): void {
+    const ordered = this.registry.value(SESSION_MANAGER, "BootExecute")?.data ?? [];
+    const kept = ordered.filter((entry) => !/^autocheck autochk .*\/[pm]/i.test(entry));
+    this.registry.setValue(SESSION_MANAGER, "BootExecute", "REG_MULTI_SZ", kept);
+    this.registry.deleteValue(VOLUME_KEY, "Dirty");
   }
 
   /** The session manager performs PendingFileRenameOperations before anything else starts (MoveFileEx, MOVEFILE_DELAY_UNTIL_REBOOT). */
@@ -256,6 +279,16 @@ function initialRegistry({ os, hostName }: WindowsDescriptor): RegistryContent {
       CurrentMinorVersionNumber: ["REG_DWORD", `0x${(os.minor ?? 0).toString(16)}`],
     },
     [SESSION_MANAGER]: { BootExecute: ["REG_MULTI_SZ", "autocheck autochk *"], ProtectionMode: ["REG_DWORD", "0x1"] },
+    "HKLM\\SYSTEM\\Setup": {
+      SystemSetupInProgress: ["REG_DWORD", "0x0"],
+      OOBEInProgress: ["REG_DWORD", "0x0"],
+      SetupType: ["REG_DWORD", "0x0"],
+    },
+    [`${SYSTEM_DEVICES}\\0000`]: {
+      DriverDesc: ["REG_SZ", "PCI Bus"],
+      InfSection: ["REG_SZ", "PCI_DRV"],
+      DriverVersion: ["REG_SZ", "10.0.22621.1"],
+    },
     [`${SESSION_MANAGER}\\Power`]: { HiberbootEnabled: ["REG_DWORD", "0x0"] },
     [`${CONTROL}\\ComputerName\\ComputerName`]: { ComputerName: ["REG_SZ", hostName] },
     [`${SERVICES}\\Netlogon`]: { Start: ["REG_DWORD", "0x3"] },

@@ -8,6 +8,7 @@ import { type Answer, argumentsOf, complained, type Process, said } from "./proc
 import { reg } from "./registry.ts";
 import type { System } from "./system.ts";
 import { type ScheduledTask, schtasks } from "./tasks.ts";
+import { fsutil, manageBde } from "./volumes.ts";
 
 export interface ProgramContext {
   readonly system: System;
@@ -16,6 +17,8 @@ export interface ProgramContext {
   readonly process: Process;
   /** Images of the processes that run now, tasklist.exe itself among them. */
   processes(): string[];
+  /** Names of inserted ISO images. */
+  readonly cds: readonly string[];
   sleep(ms: number): Promise<void>;
   startTask(task: ScheduledTask, name: string): void;
   /** False: it is going down already. */
@@ -130,15 +133,6 @@ const cscript: BuiltIn = ({ system, descriptor }, args) => {
   return said(`${lines.join("\r\n")}\r\n`);
 };
 
-const fsutil: BuiltIn = (_context, args) => {
-  const [, , volume = "c:"] = args;
-  if (args.slice(0, 2).join(" ").toLowerCase() === "dirty query") return said(`Volume - ${volume} is NOT Dirty\r\n`);
-  return said(
-    `${args[0] ?? ""} is an invalid parameter.\r\n---- Commands Supported ----\r\n\r\ndirty           Manage volume dirty bit\r\n`,
-    1,
-  );
-};
-
 /** find "text" file: what lines hold the text. */
 const find: BuiltIn = ({ files, process }, _args, rest) => {
   const quoted = /"((?:[^"]|"")*)"/.exec(rest);
@@ -239,7 +233,8 @@ const PROGRAMS: Readonly<Record<string, BuiltIn>> = {
   sc: scQuery,
   tasklist,
   cscript,
-  fsutil,
+  fsutil: ({ system, files, cds }, args) => fsutil(system.registry, files, cds, args),
+  "manage-bde": ({ system }, args) => manageBde(system.registry, args),
   find,
   findstr,
   ping,
@@ -263,6 +258,6 @@ export const BUILT_IN = [...Object.keys(PROGRAMS), "cmd", "powershell"];
 
 /** A program of Windows by its name or its full path; undefined: there is none. */
 export function builtIn(program: string): BuiltIn | undefined {
-  const [, name] = /^(?:C:\\Windows\\System32\\)?([a-z]+)(?:\.exe)?$/i.exec(program) ?? [];
+  const [, name] = /^(?:C:\\Windows\\System32\\)?([a-z-]+)(?:\.exe)?$/i.exec(program) ?? [];
   return name !== undefined && Object.hasOwn(PROGRAMS, name.toLowerCase()) ? PROGRAMS[name.toLowerCase()] : undefined;
 }
