@@ -5,11 +5,12 @@ import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Command, type Terminal, UsageError } from "./cli/command.ts";
 import { doctor } from "./cli/doctor.ts";
+import { gc } from "./cli/gc.ts";
 import { selftest } from "./cli/selftest.ts";
 import { explain, ProviderError } from "./errors.ts";
 import { disconnectAll } from "./xapi/client.ts";
 
-const commands: Readonly<Record<string, Command>> = { doctor, selftest };
+const commands: Readonly<Record<string, Command>> = { doctor, gc, selftest };
 
 const USAGE = `Usage: xenlayer COMMAND [options]
 

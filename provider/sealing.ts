@@ -16,6 +16,7 @@ import { OPEN } from "./layer/marks.ts";
 import { diskOf, mended, type OpenedVersion } from "./layer/open.ts";
 import { randomId, versionId } from "./layer/record.ts";
 import { driftOf, sealedRefusal } from "./layer/sealed.ts";
+import { isThin } from "./layer/space.ts";
 import { ensureMachine } from "./machine.ts";
 import { verdictDigest } from "./report/build.ts";
 import type { Context, Known } from "./resource.ts";
@@ -230,7 +231,7 @@ async function entryOf(
   if (OPEN in before.other_config) await xapi.call("VDI.remove_from_other_config", before.$ref, OPEN);
   const vdi = (await xapi.record("VDI", before.$ref)) ?? before;
   const { srType } = held.entry;
-  const thin = THIN.has((srType?.sr === vdi.SR ? srType.type : (await xapi.record("SR", vdi.SR))?.type) ?? "");
+  const thin = isThin(srType?.sr === vdi.SR ? srType.type : (await xapi.record("SR", vdi.SR))?.type);
   const summary = {
     state: verdict.state,
     summary: verdict.summary,
@@ -256,9 +257,6 @@ async function entryOf(
     },
   };
 }
-
-// SM drivers that keep VHDs as files, or thin volumes: there, what a leaf takes is what its version added (XenServer's and XCP-ng's SM).
-const THIN = new Set(["ext", "ext4", "xfs", "nfs", "smb", "cifs", "gfs2", "zfs", "linstor", "cephfs", "glusterfs", "moosefs", "file"]);
 
 export function told({ record }: OpenedVersion, entry: Entry, holder: string): Outputs {
   return {

@@ -11,7 +11,9 @@ import { RECORD_SIZE, writeDocument } from "./document.ts";
 import type { Audit, Entry, Meta } from "./entry.ts";
 import { demandFree } from "./lease.ts";
 import { isCopy, MADE, marksFor } from "./marks.ts";
+import { diskOf } from "./open.ts";
 import { auditKeys, LayerRecord, randomId, recordDescription, recordName } from "./record.ts";
+import { spaceLines, spaceOf } from "./space.ts";
 
 /** The layer of this name; one of another connector is a conflict that is named. */
 export async function findLayer(
@@ -132,7 +134,7 @@ export async function removeLayer(ctx: Context, record: LayerRecord): Promise<vo
   const uses: string[] = [];
   for (const [name, entry] of record.versions) {
     demandFree(record, name);
-    const users = await usersOfVersion(xapi, entry);
+    const users = await usersOfVersion(record, entry);
     if (users.length > 0) uses.push(`version ${name} is used by ${users.join(", ")}`);
   }
   if (record.meta.kind === "os")
@@ -156,9 +158,10 @@ export async function removeVersion(ctx: Context, record: LayerRecord, name: str
   await record.remove(name);
 }
 
-/** What has the version's disk, other than the machine it was packaged with. */
-export async function usersOfVersion(xapi: Xapi, entry: Entry): Promise<string[]> {
-  const vdi = entry.vdi === undefined ? undefined : await xapi.get("VDI", entry.vdi);
+/** What has the version's disk, wherever that was moved, other than the machine it was packaged with. */
+export async function usersOfVersion(record: LayerRecord, entry: Entry): Promise<string[]> {
+  const { xapi } = record;
+  const vdi = await diskOf({ xapi, record, entry });
   return vdi === undefined ? [] : await usersOf(xapi, vdi, entry.machine);
 }
 
@@ -167,13 +170,16 @@ export async function applyRetention(ctx: Context, record: LayerRecord): Promise
   const { keep, maxAgeDays } = record.meta.retention ?? {};
   const all = [...record.versions].filter(([, entry]) => entry.state === "Deployable" && entry.released !== undefined);
   const newestFirst = all.sort(([, a], [, b]) => ((a.sealed?.at ?? "") < (b.sealed?.at ?? "") ? 1 : -1));
-  const oldest = maxAgeDays === undefined ? undefined : new Date(Date.now() - maxAgeDays * 86_400_000).toISOString();
+  const oldest = maxAgeDays === undefined ? Number.NEGATIVE_INFINITY : Date.now() - maxAgeDays * 86_400_000;
   const kept = newestFirst.filter(([, entry]) => entry.destroyWhenFree !== true).slice(0, keep);
-  const surplus = newestFirst.filter((version) => !kept.includes(version) || (version[1].sealed?.at ?? "") < (oldest ?? ""));
+  const surplus = newestFirst.filter((version) => !kept.includes(version) || Date.parse(version[1].sealed?.at ?? "") < oldest);
   const begun = [...record.versions].filter(([, entry]) => entry.state === "Deleting");
-  for (const [name, entry] of [...begun, ...surplus])
+  const going = [...begun, ...surplus];
+  const before = going.length === 0 ? [] : await spaceOf(record.xapi, [record.vdi]);
+  let removed = 0;
+  for (const [name, entry] of going)
     try {
-      await removeReleased(ctx, record, name, entry);
+      if (await removeReleased(ctx, record, name, entry)) removed++;
     } catch (error) {
       // What the user asked for is done; this is tried again with the layer's next change.
       if (!(error instanceof ProviderError) || ctx.signal.aborted) throw error;
@@ -181,23 +187,37 @@ export async function applyRetention(ctx: Context, record: LayerRecord): Promise
         `version ${name} of layer "${record.meta.name}" can't be removed now, its layer's next change tries again: ${explain(error)}`,
       );
     }
+  if (removed > 0) for (const line of spaceLines(before, await spaceOf(record.xapi, [record.vdi]))) ctx.report(`retention: ${line}`);
 }
 
-async function removeReleased(ctx: Context, record: LayerRecord, name: string, entry: Entry): Promise<void> {
-  const children = [...record.versions]
-    .filter(([, other]) => other.state !== "Deployable" && other.state !== "Deleting" && other.base?.vdi === entry.vdi)
-    .map(([other]) => `open version ${other}`);
-  const uses = [...(await usersOfVersion(record.xapi, entry)), ...children];
-  if (uses.length > 0) {
+/** Whether it has gone: what somebody uses stays. */
+async function removeReleased(ctx: Context, record: LayerRecord, name: string, entry: Entry): Promise<boolean> {
+  const open = () =>
+    [...record.versions]
+      .filter(([, other]) => other.state !== "Deployable" && other.state !== "Deleting" && other.base?.vdi === entry.vdi)
+      .map(([other]) => `open version ${other}`);
+  const users = await usersOfVersion(record, entry);
+  const stays = (uses: readonly string[]): boolean => {
+    if (uses.length === 0) return false;
     const becomes = entry.destroyWhenFree === true ? "it is released now and destroyed when it is free" : "it stays for now";
     ctx.warn(`version ${name} of layer "${record.meta.name}" is used by ${uses.join(", ")}: ${becomes}`);
-    return;
+    return true;
+  };
+  if (stays([...users, ...open()])) return false;
+  if (entry.state !== "Deleting") {
+    // Said first, and by compare-and-swap: a run that takes the version at this moment has it, or finds it gone.
+    await record.put(name, { ...entry, state: "Deleting" });
+    // Another run may have begun to build on it since the record was read; from here on none does.
+    await record.refresh();
+    if (stays(open())) {
+      await record.put(name, entry);
+      return false;
+    }
   }
-  // Said first, and by compare-and-swap: a run that takes the version at this moment has it, or finds it gone.
-  if (entry.state !== "Deleting") await record.put(name, { ...entry, state: "Deleting" });
   ctx.report(`retention: removing version ${name}`);
   await removeVersion(ctx, record, name, entry);
   await record.addAudit({ at: new Date().toISOString(), event: "version removed by retention", version: name });
+  return true;
 }
 
 /** Gives a layer another name: the record's, the one in its facts, and the short ids of its disks. */
