@@ -4,6 +4,8 @@ import { randomBytes } from "node:crypto";
 import type * as z from "zod";
 import { type connectorShape, isoOf, networkOf, storageOf, templateOf } from "./connector.ts";
 import { explain, InputError, XapiError } from "./errors.ts";
+import { leaseSchema } from "./layer/entry.ts";
+import { isDead, newLease } from "./layer/lease.ts";
 import { isOurs, isOutgrown, MADE, marksFor, marksOf } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
@@ -153,28 +155,44 @@ async function templateFindings(xapi: Xapi, template: Rec<"VM">): Promise<string
   return problems;
 }
 
-/** Probe disks that killed runs left: this connector's, and any that has been there for longer than a probe lives. */
+/** Probe disks that killed runs left: this connector's, a dead process's, and any that has been there for longer than a probe lives. */
 export const leftProbes = (vdis: readonly Rec<"VDI">[], connectorId: string): Rec<"VDI">[] =>
-  vdis.filter((vdi) => isOurs(vdi, { role: "probe" }) && (marksOf(vdi)?.connector === connectorId || isOutgrown(vdi)));
+  vdis.filter((vdi) => isOurs(vdi, { role: "probe" }) && (marksOf(vdi)?.connector === connectorId || isOrphan(vdi) || isOutgrown(vdi)));
+
+// A first create has no id yet that its next run would know: a probe is told to be left by its process, as a lease is.
+const RUN = "xenlayer:run";
+
+function isOrphan(vdi: Rec<"VDI">): boolean {
+  try {
+    return isDead(leaseSchema.parse(JSON.parse(vdi.other_config[RUN] ?? "")));
+  } catch {
+    return false;
+  }
+}
 
 const PROBE = "xenlayer probe";
 
 // Round trip through the file API: what layers are moved with.
 async function probe(ctx: Context, xapi: Xapi, sr: Rec<"SR">, connectorId: string): Promise<boolean> {
-  for (const left of leftProbes(await xapi.find("VDI", { name_label: PROBE, SR: sr.$ref }), connectorId))
-    await xapi.destroy("VDI", left.$ref);
+  const left = async () => leftProbes(await xapi.find("VDI", { name_label: PROBE, SR: sr.$ref }), connectorId);
+  for (const { $ref } of await left()) await xapi.destroy("VDI", $ref);
   const data = randomBytes(PROBE_SIZE);
-  const ref = await xapi.call<string>("VDI.create", {
-    name_label: PROBE,
-    name_description: "written and read back to test the connector; may be removed",
-    SR: sr.$ref,
-    virtual_size: PROBE_SIZE,
-    type: "user",
-    sharable: false,
-    read_only: false,
-    other_config: { ...marksFor({ connector: connectorId, role: "probe" }), [MADE]: new Date().toISOString() },
-  });
+  let ref: string | undefined;
   try {
+    ref = await xapi.call<string>("VDI.create", {
+      name_label: PROBE,
+      name_description: "written and read back to test the connector; may be removed",
+      SR: sr.$ref,
+      virtual_size: PROBE_SIZE,
+      type: "user",
+      sharable: false,
+      read_only: false,
+      other_config: {
+        ...marksFor({ connector: connectorId, role: "probe" }),
+        [MADE]: new Date().toISOString(),
+        [RUN]: JSON.stringify(newLease()),
+      },
+    });
     await xapi.put(
       ref,
       {
@@ -198,7 +216,9 @@ async function probe(ctx: Context, xapi: Xapi, sr: Rec<"SR">, connectorId: strin
       throw new InputError([{ property: "storageRepository", reason: `only ${at} of ${data.length} bytes of a probe disk came back` }]);
     return true;
   } finally {
-    await xapi.destroy("VDI", ref);
+    // Without an answer it may be there all the same.
+    const mine = ref === undefined ? await left().catch(() => []) : [{ $ref: ref }];
+    for (const { $ref } of mine) await xapi.destroy("VDI", $ref);
   }
 }
 

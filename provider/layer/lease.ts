@@ -217,7 +217,7 @@ const MACHINE = ((): string | undefined => {
 })();
 
 // A run of this very machine that was killed can be told by its process; elsewhere only the time tells.
-function isDead(lease: Lease): boolean {
+export function isDead(lease: Lease): boolean {
   if (MACHINE === undefined || lease.machine !== MACHINE) return false;
   try {
     process.kill(lease.pid, 0);
