@@ -6,8 +6,7 @@ import { marksFor } from "./layer/marks.ts";
 import type { ConnectorCredentials } from "./resource.ts";
 import { connectFor } from "./session.ts";
 import { changes, type Made, type OpenStage, openStage, Story, type StoryLayer } from "./testing.ts";
-
-type Json = Record<string, unknown>;
+import { anotherRun, type Run } from "./testingRuns.ts";
 
 let stage: OpenStage;
 let story: Story;
@@ -21,31 +20,9 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** The provider in another process: nothing of this one's memory is shared. */
-async function anotherRun() {
-  vi.resetModules();
-  const [{ resources }, { disconnectAll }] = await Promise.all([import("./resources/index.ts"), import("./xapi/client.ts")]);
-  const of = (type: string) => {
-    const found = resources.find((candidate) => candidate.type === type);
-    if (found === undefined) throw new Error(type);
-    return found;
-  };
-  return {
-    async create(type: string, inputs: Json): Promise<Made> {
-      const checked = await of(type).check(stage.front, undefined, inputs);
-      if (checked.failures.length > 0) throw new Error(checked.failures.map(({ reason }) => reason).join("; "));
-      return { type, inputs: checked.inputs, ...(await of(type).create(stage.front, checked.inputs)) };
-    },
-    refresh: (made: Made) => of(made.type).read(stage.front, made.id, made.outputs),
-    destroy: (made: Made) => of(made.type).delete(stage.front, made.id, made.outputs),
-    close: disconnectAll,
-  };
-}
-type Run = Awaited<ReturnType<typeof anotherRun>>;
-
 async function withRuns(count: number, body: (runs: Run[]) => Promise<void>): Promise<void> {
   const runs: Run[] = [];
-  for (let index = 0; index < count; index++) runs.push(await anotherRun());
+  for (let index = 0; index < count; index++) runs.push(await anotherRun(stage));
   await body(runs);
   for (const run of runs) await run.close();
 }

@@ -8,6 +8,7 @@ import type { Rec } from "../xapi/records.ts";
 import { movedDisk, remarked } from "./build.ts";
 import type { Base, Entry } from "./entry.ts";
 import { LayerRecord, splitVersionId, versionId } from "./record.ts";
+import { recover } from "./restored.ts";
 
 export interface Opened {
   xapi: Xapi;
@@ -44,6 +45,9 @@ export function demandOwner(record: LayerRecord, connectorId: string | undefined
     );
 }
 
+/** Sealed, or on its way out: older marks would not say so. */
+export const isSettled = (entry: Entry | undefined): boolean => entry?.state === "Deployable" || entry?.state === "Deleting";
+
 export interface OpenedVersion extends Opened {
   name: string;
   entry: Entry;
@@ -62,6 +66,7 @@ export async function openVersion(
   const record = await LayerRecord.open(xapi, parts.layerId, ctx.warn);
   if (record === undefined) return undefined;
   demandOwner(record, connector.connectorId);
+  if (!isSettled(record.byId(parts.entryId)?.entry)) await recover(ctx, record, parts.entryId);
   const found = record.byId(parts.entryId);
   // What is being deleted is gone for everybody but who deletes it.
   return found === undefined || found.entry.state === "Deleting" ? undefined : { xapi, record, ...found };

@@ -11,6 +11,7 @@ import type { Rec } from "../xapi/records.ts";
 import { readDocument, writeDocument } from "./document.ts";
 import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema } from "./entry.ts";
 import { boundMarks, hasOwnUuid, marksOf } from "./marks.ts";
+import { know } from "./restored.ts";
 
 const META = "xenlayer:meta:";
 const VERSION = "xenlayer:version:";
@@ -149,6 +150,7 @@ export class LayerRecord {
   async put(name: string, entry: Entry, { confirmed = true } = {}): Promise<void> {
     const generation = this.slots.get(name)?.generation ?? 0;
     const what = `version ${name} of layer "${this.meta.name}"`;
+    know(entry.id);
     await this.swap(versionPrefix(name), generation, JSON.stringify(entry), what, confirmed, (written) => {
       this.slots.set(name, { generation: written, value: entry });
     });

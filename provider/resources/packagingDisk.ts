@@ -8,8 +8,9 @@ import { baseDisk, GiB, takenBy, takenRefusal } from "../layer/build.ts";
 import type { Base, Entry } from "../layer/entry.ts";
 import { applyRetention } from "../layer/layers.ts";
 import { abandon, freeToTake, withLease } from "../layer/lease.ts";
-import { demandStorage, demandVersion, diskIsThere, diskOf, openLayer, openVersion } from "../layer/open.ts";
+import { demandStorage, demandVersion, diskIsThere, diskOf, isSettled, openLayer, openVersion } from "../layer/open.ts";
 import { type LayerRecord, versionId } from "../layer/record.ts";
+import { recover } from "../layer/restored.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
 import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
@@ -56,6 +57,9 @@ export const packagingDisk = defineResource(connectFor, {
     if (!reachable(want.connector) || want.layer === undefined || want.version === undefined) return { failures: [] };
     const { xapi, record } = await openLayer(ctx, want.connector, "layer", want.layer, "platform");
     const { version } = want;
+    const begun = record.versions.get(version);
+    if (!isSettled(begun) && (begun !== undefined || old?.version === version))
+      await recover(ctx, record, begun?.id ?? `${record.layerId} ${version}`);
     const existing = record.versions.get(version);
     const there = existing !== undefined && (await diskIsThere({ xapi, record, entry: existing }));
     if (existing?.state === "Deployable" && there) {
@@ -98,6 +102,8 @@ export const packagingDisk = defineResource(connectFor, {
 
   async create(ctx, wanted) {
     const { xapi, record } = await openLayer(ctx, wanted.connector, "layer", wanted.layer, "platform");
+    const begun = record.versions.get(wanted.version);
+    if (begun !== undefined && !isSettled(begun)) await recover(ctx, record, begun.id);
     const existing = record.versions.get(wanted.version);
     if (existing?.state === "Deployable" && (await diskIsThere({ xapi, record, entry: existing }))) {
       ctx.report(`${wanted.version} exists: taken, not built`);
