@@ -25,7 +25,7 @@ export interface Pool {
   /** What guests and their consoles said, newest last. */
   readonly guestLog: { vm: string; line: string }[];
   /** The password of root and of every subject. */
-  readonly password: string;
+  password: string;
   /** A private directory, kept over restarts when the simulator has a state directory. */
   readonly workDir: string;
   /** "address:port" at which a host of the pool (a reference) is reached, and whether over TLS. */

@@ -86,6 +86,10 @@ export interface Simulator {
   /** The console of a running VM, by uuid. */
   console(vm: string): Pick<Guest, "type">;
   disk(vdi: string): Disk;
+  /** Of root and all subjects; open sessions stay (xapi_session.ml, change_password). */
+  changePassword(password: string): void;
+  /** Serves another certificate from the next connection on; the open ones are dropped, as a restarted stunnel does. */
+  renewCertificate(certificate: { readonly key: string; readonly cert: string }): void;
   /** How many sessions are open. */
   sessions(): number;
   /** Ends all sessions; answers how many there were. */
@@ -150,15 +154,22 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     return new Server(ref, { ...shared, admin: (request, reply) => admin(simulator)(request, reply) });
   });
   for (const [ref, { address }] of db.all("host")) authorities.set(ref, `${address}:${port}`);
+  let certificate = useTls;
   const urlOf = (ref: string) => `${useTls ? "https" : "http"}://${authorities.get(ref)}`;
   const coordinator = () => db.all("pool")[0] ?? ["", undefined];
 
   const simulator: Simulator = {
     url: urlOf(coordinator()[1]?.master ?? ""),
     username: "root",
-    password: PASSWORD,
-    ca: useTls?.cert,
-    fingerprint: useTls && new X509Certificate(useTls.cert).fingerprint256,
+    get password() {
+      return pool.password;
+    },
+    get ca() {
+      return certificate?.cert;
+    },
+    get fingerprint() {
+      return certificate && new X509Certificate(certificate.cert).fingerprint256;
+    },
     db,
     clock,
     storage,
@@ -168,6 +179,13 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     clearFaults: () => pool.faults.clear(),
     console: (vm) => domains.guest(db.refOf("VM", vm)) ?? noConsole(vm),
     disk: (vdi) => storage.open(vdi),
+    changePassword: (password) => {
+      pool.password = password;
+    },
+    renewCertificate: (renewed) => {
+      certificate = renewed;
+      for (const server of servers) server.renew(renewed);
+    },
     sessions: () => sessions.count,
     expireSessions: () => sessions.endAll(),
     moveCoordinator: () => {

@@ -83,6 +83,12 @@ export class Server {
     });
   }
 
+  /** Another certificate, from the next connection on. */
+  renew(certificate: { readonly key: string; readonly cert: string }): void {
+    if (this.server instanceof tls.Server) this.server.setSecureContext({ ...certificate, minVersion: "TLSv1.2" });
+    this.disconnect();
+  }
+
   /** Drops all connections, as a restart of the toolstack does. */
   disconnect(): void {
     for (const socket of this.sockets) socket.destroy();
