@@ -18,7 +18,7 @@ interface Import {
 const files = execFileSync("git", ["ls-files", "provider", "sdk", "simulator"], { cwd: checkout, encoding: "utf8" })
   .split("\n")
   .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
-const isTest = (file: string): boolean => /(\.test|\/testing)\.ts$/.test(file);
+const isTest = (file: string): boolean => /(\.test|\/testing)\.ts$|\/testing\//.test(file);
 
 const STATEMENT = /^(?:import|export)\s+(type\s)?(?:[^"';]*?\sfrom\s+)?"([^"]+)"/gm;
 const CALL = /(?:import|require|load|loadTheirs)\(\s*"([^"]+)"\s*\)/g;
