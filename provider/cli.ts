@@ -6,11 +6,12 @@ import { fileURLToPath } from "node:url";
 import { type Command, type Terminal, UsageError } from "./cli/command.ts";
 import { doctor } from "./cli/doctor.ts";
 import { gc } from "./cli/gc.ts";
+import { report } from "./cli/report.ts";
 import { selftest } from "./cli/selftest.ts";
 import { explain, ProviderError } from "./errors.ts";
 import { disconnectAll } from "./xapi/client.ts";
 
-const commands: Readonly<Record<string, Command>> = { doctor, gc, selftest };
+const commands: Readonly<Record<string, Command>> = { doctor, gc, report, selftest };
 
 const USAGE = `Usage: xenlayer COMMAND [options]
 

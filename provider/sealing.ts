@@ -149,8 +149,10 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     });
   // What the steps printed goes with the disk from order to order.
   let packaging: readonly StepReport[] | undefined;
+  // A step may have installed other tools than those that were heard of while it ran.
+  let { toolsVersion } = machine;
   const run = async (order: Order, starts: boolean): Promise<GuestVerdict> => {
-    await awaitPowerOff(ctx, {
+    const seen = await awaitPowerOff(ctx, {
       xapi,
       vm: parts.vm.$ref,
       vmName: machine.name,
@@ -166,6 +168,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     });
     const report = await fetchReport(ctx, xapi, parts.payload);
     packaging = report.packaging ?? packaging;
+    if (seen.toolsVersion !== "") toolsVersion = seen.toolsVersion;
     return judgeFinalize(order, report, policies);
   };
   // A machine that somebody has started by hand for a look has its payload disk in use.
@@ -195,7 +198,8 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     });
     verdict = await run(order, true);
   }
-  return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
+  const entry = await entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
+  return toolsVersion === undefined ? entry : { ...entry, machine: { ...(entry.machine as Machine), toolsVersion } };
 }
 
 const MINUTE = 60_000;

@@ -134,9 +134,16 @@ function checksCard(report: Report): Html | undefined {
       (check) =>
         html`<details${open(check)}><summary>${pill(check.verdict)}<b>${check.title}</b><span class="end">policy ${check.policy} \u00b7 ${check.bit.name}</span></summary><div class="body">${
           check.message !== "" && html`<p>${check.message}</p>`
-        }${check.facts.map(factRow)}</div></details>`,
+        }${restlessSamples(check)}${check.facts.map(factRow)}</div></details>`,
     )}`,
   );
+}
+
+/** What was not quiet and came to rest is part of the story, also on paper. */
+function restlessSamples({ samples, message }: ReportCheck): Html | undefined {
+  const restless = samples.filter((sample) => sample.state !== "ready" && sample.message !== message);
+  if (restless.length === 0) return undefined;
+  return html`<ul>${restless.map((sample) => html`<li><span class="soft">attempt ${sample.attempt}, ${LOOKS[sample.round]}:</span> ${sample.message}</li>`)}</ul>`;
 }
 
 function factRow(fact: ReportCheck["facts"][number]): Html {
@@ -160,7 +167,8 @@ function fixesCard({ fixes }: Report): Html | undefined {
     "What the guest did about it",
     "",
     html`<table><thead><tr><th>After attempt</th><th>Fix</th><th class="number">Exit code</th></tr></thead><tbody>${fixes.map(
-      ({ attempt, fix, exitCode }) => html`<tr><td>${attempt}</td><td>${FIXES[fix] ?? fix}</td><td class="number">${exitCode}</td></tr>`,
+      ({ attempt, fix, exitCode }) =>
+        html`<tr><td>${attempt === 0 ? "before the first" : attempt}</td><td>${FIXES[fix] ?? fix}</td><td class="number">${exitCode}</td></tr>`,
     )}</tbody></table>`,
   );
 }
@@ -175,19 +183,15 @@ const FIXES: Readonly<Record<string, string>> = {
 
 function stepsCard({ steps }: Report): Html | undefined {
   if (steps.length === 0) return undefined;
-  const longest = Math.max(1, ...steps.map(({ seconds = 0 }) => seconds));
-  return card("Steps", "by the guest's clock", html`${steps.map((step) => stepRow(step, longest))}`);
+  return card("Steps", "by the guest's clock", html`${steps.map(stepRow)}`);
 }
 
-function stepRow(step: ReportStep, longest: number): Html {
+function stepRow(step: ReportStep): Html {
   const code = step.exitCode === undefined ? "no exit code" : `exit code ${step.exitCode}`;
-  const width = Math.max(1, Math.round(((step.seconds ?? 0) / longest) * 100));
   const end = [...(step.seconds === undefined ? [] : [duration(step.seconds * 1000)]), code, ...(step.timedOut ? ["timed out"] : [])].join(
     " \u00b7 ",
   );
-  return html`<details${step.state !== "done" && html` open`}><summary>${pill(step.state)}<b>${step.id} ${step.name}</b><span class="end">${end}</span></summary>${
-    step.seconds !== undefined && html`<span class="bar" style="width: ${width}%"></span>`
-  }<div class="body">${step.started !== undefined && html`<p class="soft">${step.started} to ${step.finished ?? "(not ended)"}</p>`}${
+  return html`<details${step.state !== "done" && html` open`}><summary>${pill(step.state)}<b>${step.id} ${step.name}</b><span class="end">${end}</span></summary><div class="body">${step.started !== undefined && html`<p class="soft">${step.started} to ${step.finished ?? "(not ended)"}</p>`}${
     step.asRecorded === false &&
     html`<p><span class="pill bad">changed</span> This log is not what the layer record knows it to have been.</p>`
   }${step.log.trim() === "" ? html`<p class="soft">It printed nothing.</p>` : html`<pre>${step.log}</pre>`}${
@@ -198,9 +202,11 @@ function stepRow(step: ReportStep, longest: number): Html {
 export type InstalledRow = NonNullable<Report["inventory"]>["software"][number];
 
 export const installedTable = (rows: readonly InstalledRow[]): Html =>
-  html`<table><thead><tr><th>Name</th><th>Version</th><th>Publisher</th></tr></thead><tbody>${rows.map(
+  html`<table class="list"><thead><tr><th>Name</th><th>Version</th><th>Publisher</th></tr></thead><tbody>${rows.map(
     ({ name, version, publisher, id }) => html`<tr><td title="${id}">${name}</td><td>${version}</td><td>${publisher}</td></tr>`,
   )}</tbody></table>`;
+
+const SHORT = 15;
 
 function inventoryCards({ inventory }: Report): Html | undefined {
   if (inventory === undefined) return undefined;
@@ -210,7 +216,9 @@ function inventoryCards({ inventory }: Report): Html | undefined {
       : card(
           title,
           String(rows.length),
-          html`<details${rows.length <= 12 && html` open`}><summary><b>List</b></summary><div class="body">${installedTable(rows)}</div></details>`,
+          rows.length <= SHORT
+            ? installedTable(rows)
+            : html`<details><summary><b>Show all</b></summary><div class="body">${installedTable(rows)}</div></details>`,
         );
   const problems =
     inventory.problems.length === 0 ? undefined : html`<ul>${inventory.problems.map((problem) => html`<li>${problem}</li>`)}</ul>`;

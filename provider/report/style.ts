@@ -29,6 +29,7 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: 12.5px; 
 th, td { padding: 7px 10px 7px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child > td { border-bottom: 0; }
 td { overflow-wrap: anywhere; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.list th:first-child { width: 50%; } .list th { width: 25%; } .changes th:first-child { width: 110px; } .changes th:nth-child(2) { width: 44%; }
 .wide { overflow-x: auto; }
 .samples td, .samples th { text-align: center; padding: 7px 6px; overflow-wrap: normal; } .samples td:first-child, .samples th:first-child { text-align: left; padding-left: 0; }
 .samples .first { border-left: 1px solid var(--line); }
@@ -45,7 +46,6 @@ summary b { font-weight: 600; overflow-wrap: anywhere; } summary .end { margin-l
 code, pre { font: 12.5px/1.5 ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 code { overflow-wrap: anywhere; }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: 9px 12px; margin: 4px 0 10px; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 360px; overflow-y: auto; }
-.bar { display: block; height: 5px; min-width: 2px; border-radius: 3px; background: var(--tone, var(--link)); margin-top: 4px; opacity: .75; }
 ul { margin: 0; padding-left: 1.2em; } li { overflow-wrap: anywhere; }
 figure { margin: 0 0 14px; } figure img { max-width: 100%; border: 1px solid var(--line); border-radius: 6px; } figcaption { color: var(--soft); font-size: 13.5px; }
 footer { color: var(--soft); font-size: 12.5px; overflow-wrap: anywhere; }
