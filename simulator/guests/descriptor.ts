@@ -78,13 +78,19 @@ const common = {
     .default("PACKAGING"),
 };
 
-const linuxGuest = z.strictObject({ guest: z.literal("linux"), ...common, os: os.default({ name: "Linux", uname: "" }) });
+const linuxGuest = z.strictObject({
+  guest: z.literal("linux"),
+  ...common,
+  os: os.default({ name: "Linux", uname: "" }),
+  /** `busybox`: sh and all that busybox has a program for are busybox's; the rest is the simulator host's. */
+  userland: z.enum(["host", "busybox"]).default("host"),
+});
 export type LinuxDescriptor = z.output<typeof linuxGuest>;
 
 const framework = z.string().regex(/^Framework(64)?\/v[0-9.]+$/);
 
-const windowsGuest = z.strictObject({
-  guest: z.literal("windows"),
+/** What a guest under Wine has from the model too: Wine has no NGen and no licensing. */
+const windowsCommon = {
   ...common,
   os: os.default({ name: "Windows 11 Enterprise", major: 10, minor: 0, build: 22631, uname: "Enterprise" }),
   registry: registry.default({}),
@@ -98,13 +104,21 @@ const windowsGuest = z.strictObject({
       queuedSeconds: z.number().nonnegative().default(0),
     })
     .default({ frameworks: ["Framework/v4.0.30319", "Framework64/v4.0.30319"], queuedSeconds: 0 }),
+};
+
+const windowsGuest = z.strictObject({
+  guest: z.literal("windows"),
+  ...windowsCommon,
   programs: z.array(program).default([]),
   /** SAN policy: what becomes of disks that it has not seen before. */
   newDisks: z.enum(["online", "offline"]).default("online"),
 });
 export type WindowsDescriptor = z.output<typeof windowsGuest>;
 
-const descriptor = z.discriminatedUnion("guest", [linuxGuest, windowsGuest]);
+const wineGuest = z.strictObject({ guest: z.literal("wine"), ...windowsCommon });
+export type WineDescriptor = z.output<typeof wineGuest>;
+
+const descriptor = z.discriminatedUnion("guest", [linuxGuest, windowsGuest, wineGuest]);
 export type Descriptor = z.output<typeof descriptor>;
 /** What an author writes: everything with a default may be left out. */
 export type DescriptorInput = z.input<typeof descriptor>;

@@ -213,3 +213,41 @@ poweroff`),
     expect(readFileSync("/proc/mounts", "utf8")).not.toContain(machine.root);
   });
 });
+
+const busybox = existsSync("/usr/bin/busybox");
+if (!busybox && process.env.CI === "true") throw new Error("busybox is missing: apt-get install busybox");
+
+// An fcntl lock as dpkg takes one: flock(1) would neither make nor see it.
+const holdLock = `perl -e 'use Fcntl; open(my $f, "+>", $ARGV[0]) or die; my $l = pack("s s l! l! i", F_WRLCK, 0, 0, 0, 0); fcntl($f, F_SETLK, $l) or die; open(my $held, ">", "/run/held"); close $held; sleep 600' `;
+
+const userlands: ("host" | "busybox")[] = busybox ? ["host", "busybox"] : ["host"];
+describe.skipIf(problem !== undefined).each(userlands)("a linux guest with the userland of %s", (userland) => {
+  it("is told what blocks, restarts, and is ready when the restart has cleared /run and the lock is gone with its holder", async () => {
+    const machine = linux({ userland });
+    const order = buildOrder(request({ order: "finalize", mode: "manual" }));
+    machine.insert(await writePayload({ order }));
+    const typed = async (command: string) => (await machine.guest?.type(command)) ?? { rc: -1, output: "" };
+    const first = machine.boot();
+    await machine.said("run.sh ended");
+    expect((await typed("exec readlink /proc/self/exe")).output.trim().split("/").at(-1)).toBe(
+      userland === "busybox" ? "busybox" : "readlink",
+    );
+    await typed("touch /run/reboot-required; echo linux-image >/run/reboot-required.pkgs");
+    const pending = await typed("sh xenlayer/finalize.sh");
+    expect(pending.rc).toBe(1);
+    expect(pending.output).toContain("A post-installation reboot is pending");
+    const locked = await typed(
+      `rm /run/reboot-required; mkdir -p /var/lib/dpkg; ${holdLock} /var/lib/dpkg/lock & while [ ! -e /run/held ]; do :; done; sh xenlayer/finalize.sh`,
+    );
+    expect(locked.rc).toBe(1);
+    expect(locked.output).toContain("An MSI install operation is in progress");
+    expect(machine.payloadFile("xenlayer/out/facts/b/package-locks.out")).toMatch(/^held \/var\/lib\/dpkg\/lock \d+ perl\nchecked\n$/);
+    await typed("touch /run/reboot-required; reboot");
+    expect(await first).toBe("reboot");
+    const second = machine.boot();
+    await machine.until(() => machine.lines.filter((line) => line.includes("run.sh ended")).length === 2);
+    await typed("sh xenlayer/finalize.sh");
+    expect(await second).toBe("poweroff");
+    expect(judgeFinalize(order, await readPayload(machine.payload()))).toMatchObject({ state: "ready", boots: 2 });
+  });
+});

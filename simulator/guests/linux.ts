@@ -2,25 +2,24 @@
 // Promises: what steps write lands in that file system when the guest syncs, restarts or powers off (and is lost when the domain is cut off, as in life);
 // the payload volume follows while the guest runs; without a sandbox the guest refuses to boot and says why; `sleep` takes simulated time, all else real time.
 import { createHash } from "node:crypto";
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FatVolume } from "../storage/fat.ts";
 import { Boot, bootstrapProblem, type Payload, payloadOf } from "./boot.ts";
 import { DESCRIPTOR_PATH, type LinuxDescriptor } from "./descriptor.ts";
-import { coveredPrograms, guestCommands, PAYLOAD_MOUNT } from "./linux/commands.ts";
+import { applets, BUSYBOX, coveredPrograms, guestCommands, PAYLOAD_MOUNT } from "./linux/commands.ts";
 import { Exchange, type Request, readSmall } from "./linux/exchange.ts";
 import { cloudInitScript, enabledUnits } from "./linux/startUp.ts";
 import { Tree } from "./linux/tree.ts";
 import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { Sandbox, sandboxProblem } from "./sandbox.ts";
 import { announceTools } from "./tools.ts";
+import { Work } from "./work.ts";
 
 /** Not of the disk: mount points, the links of a merged /usr, and what each boot gets anew. */
 const LEFT_OUT = new Set(["usr", "bin", "lib", "lib64", "sbin", "proc", "sys", "dev", "tmp", "run", "etc/alternatives", DESCRIPTOR_PATH]);
 /** How long a change on the payload volume may stay unseen by a snapshot of it, in real milliseconds. */
 const FOLLOW_MS = 150;
-/** A simulated sleep gives the guest's other programs at least so much real time. */
-const SHORTEST_SLEEP_MS = 50;
 const MOST_LINES = 20_000;
 
 export class LinuxGuest implements Guest {
@@ -32,7 +31,8 @@ export class LinuxGuest implements Guest {
   }
 
   async boot(host: GuestHost): Promise<PowerOff> {
-    const problem = sandboxProblem();
+    const problem =
+      sandboxProblem() ?? (this.#descriptor.userland === "busybox" && applets().length === 0 ? `there is no ${BUSYBOX}` : undefined);
     if (problem !== undefined) {
       host.log(`this guest runs its scripts for real, in a sandbox, and refuses to boot without one: ${problem}`);
       return new Boot(host).ended;
@@ -58,15 +58,13 @@ class Linux {
   readonly #host: GuestHost;
   readonly #boot: Boot;
   readonly #payload: Payload | undefined;
-  readonly #folder: { root: string; payload: string; commands: string; bootId: string };
+  readonly #folder: { root: string; payload: string; commands: string; run: string; bootId: string };
   readonly #exchange: Exchange;
+  readonly #work: Work;
   #system: Tree | undefined;
   #volume: Tree | undefined;
   #sandbox: Sandbox | undefined;
   #follower: NodeJS.Timeout | undefined;
-  #working = 0;
-  #sleeping = 0;
-  #free: (() => void) | undefined;
   #lines = 0;
   #line = "";
 
@@ -80,8 +78,10 @@ class Linux {
       root: at("root"),
       payload: at("payload"),
       commands: at("sbin"),
+      run: at("run"),
       bootId: at("boot_id"),
     };
+    this.#work = new Work(host.clock);
     this.#exchange = new Exchange(at("spool"), at("xenstore"), (request) => this.#request(request));
   }
 
@@ -102,7 +102,7 @@ class Linux {
     const sandbox = this.#sandbox;
     if (sandbox === undefined) throw new Error("nobody can type at this console: the guest is still starting");
     let output = "";
-    const { rc } = await this.#work(() =>
+    const { rc } = await this.#work.during(() =>
       sandbox.run(["sh", "-c", command], this.#payload === undefined ? "/" : PAYLOAD_MOUNT, (text) => {
         output += text;
       }),
@@ -121,8 +121,12 @@ class Linux {
         commands: this.#folder.commands,
         shared: [...this.#exchange.mounts, ...(this.#payload === undefined ? [] : [{ host: this.#folder.payload, guest: PAYLOAD_MOUNT }])],
         mostBytes: Math.max(...disks.map(({ disk }) => disk.size)),
+        run: this.#folder.run,
         bootId: this.#folder.bootId,
-        covers: coveredPrograms().map(([path, name]) => ({ host: join(this.#folder.commands, name), guest: path })),
+        covers: [
+          ...coveredPrograms().map(([path, name]) => ({ host: join(this.#folder.commands, name), guest: path })),
+          ...(this.#descriptor.userland === "busybox" ? [{ host: BUSYBOX, guest: realpathSync("/usr/bin/sh") }] : []),
+        ],
       },
       this.#descriptor.hostName,
     );
@@ -154,7 +158,7 @@ class Linux {
 
   async #program(sandbox: Sandbox, what: string, command: readonly string[], cwd = "/"): Promise<void> {
     const { clock, log } = this.#host;
-    const { rc } = await this.#work(() => sandbox.run(command, cwd, (text) => this.#say(text)));
+    const { rc } = await this.#work.during(() => sandbox.run(command, cwd, (text) => this.#say(text)));
     this.#exchange.serve();
     this.#follow();
     if (!this.#boot.asked) log(`${what} ended with ${rc}, simulated time ${new Date(clock.now()).toISOString()}`);
@@ -162,9 +166,9 @@ class Linux {
 
   #unpack(): void {
     const { workDir, disks, xenstore, vm, clock, log } = this.#host;
-    const { root, payload, commands, bootId } = this.#folder;
-    for (const folder of [root, payload, commands]) rmSync(folder, { recursive: true, force: true });
-    for (const folder of [workDir, root, payload, commands]) mkdirSync(folder, { recursive: true });
+    const { root, payload, commands, run, bootId } = this.#folder;
+    for (const folder of [root, payload, commands, run]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [workDir, root, payload, commands, run]) mkdirSync(folder, { recursive: true });
     const [system] = disks;
     const volume = system === undefined ? undefined : FatVolume.open(system.disk);
     if (volume !== undefined) {
@@ -178,8 +182,12 @@ class Linux {
       this.#volume = new Tree(this.#payload.volume, payload, { leaveOut: new Set(), log });
       this.#volume.unpack();
     }
+    if (this.#descriptor.userland === "busybox") for (const name of applets()) symlinkSync(BUSYBOX, join(commands, name));
     const text = guestCommands(this.#descriptor.tools !== false);
-    for (const [name, script] of Object.entries(text)) writeFileSync(join(commands, name), script, { mode: 0o755 });
+    for (const [name, script] of Object.entries(text)) {
+      rmSync(join(commands, name), { force: true });
+      writeFileSync(join(commands, name), script, { mode: 0o755 });
+    }
     const hash = createHash("sha256").update(`${vm.uuid} ${clock.now()} ${this.#count()}`).digest("hex");
     writeFileSync(bootId, `${hash.slice(0, 8)}-${hash.slice(8, 12)}-4${hash.slice(13, 16)}-8${hash.slice(17, 20)}-${hash.slice(20, 32)}\n`);
     this.#exchange.open(new Map(xenstore.list("vm-data").map((path) => [path, xenstore.read(path) ?? ""])));
@@ -194,41 +202,11 @@ class Linux {
     return count;
   }
 
-  /** Real work of the guest: simulated time stands still meanwhile, unless the guest itself sleeps. */
-  async #work<T>(run: () => Promise<T>): Promise<T> {
-    this.#working++;
-    this.#hold();
-    try {
-      return await run();
-    } finally {
-      this.#working--;
-      this.#hold();
-    }
-  }
-
-  #hold(): void {
-    const busy = this.#working > 0 && this.#sleeping === 0;
-    if (busy && this.#free === undefined) {
-      const { promise, resolve } = withResolver();
-      this.#free = resolve;
-      void this.#host.clock.busy(() => promise);
-    } else if (!busy) {
-      this.#free?.();
-      this.#free = undefined;
-    }
-  }
-
   async #sleep(seconds: number, id: string): Promise<void> {
-    this.#sleeping++;
-    this.#hold();
     try {
-      await new Promise((resolve) => setTimeout(resolve, Math.min(SHORTEST_SLEEP_MS, seconds * 1000)));
-      await this.#boot.sleep(Math.min(seconds, 86_400) * 1000);
+      await this.#work.wait(() => this.#boot.sleep(Math.min(seconds, 86_400) * 1000));
     } catch {
       return;
-    } finally {
-      this.#sleeping--;
-      this.#hold();
     }
     if (!this.#boot.signal.aborted) this.#exchange.answer(id);
   }
@@ -256,8 +234,7 @@ class Linux {
     this.#exchange.close();
     clearInterval(this.#follower);
     await this.#sandbox?.close();
-    this.#working = 0;
-    this.#hold();
+    this.#work.end();
   }
 
   /** The payload volume follows the guest's folder, so that a snapshot of it shows how far the guest is. */
@@ -286,12 +263,4 @@ class Linux {
     this.#line = (lines.pop() ?? "").slice(-2000);
     for (const line of lines) if (this.#lines++ < MOST_LINES) this.#host.log(line.slice(0, 2000));
   }
-}
-
-function withResolver(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = (): void => {};
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
 }

@@ -1,4 +1,4 @@
-// What the hypervisor and a guest are to each other, and what both kinds of guest share: which guest a disk boots, where its payload disk is, how a boot ends.
+// What the hypervisor and a guest are to each other, and what the kinds of guest share: which guest a disk boots, where its payload disk is, how a boot ends.
 // Promises: nothing of a guest outlives its domain (host.signal); a guest without VM tools writes nothing to xenstore and obeys no request; a failure inside
 // a guest is a line in its log and a machine that hangs, never an error of the simulator.
 import type { Clock } from "../clock.ts";
@@ -8,6 +8,7 @@ import { Boot } from "./boot.ts";
 import { DESCRIPTOR_PATH, DescriptorError, parseDescriptor } from "./descriptor.ts";
 import { LinuxGuest } from "./linux.ts";
 import { WindowsGuest } from "./windows.ts";
+import { WineGuest } from "./wine.ts";
 
 export type PowerOff = "poweroff" | "reboot";
 
@@ -51,6 +52,7 @@ export function guestOf(systemDisk: Disk): Guest | undefined {
   if (text === undefined) return undefined;
   try {
     const descriptor = parseDescriptor(new TextDecoder().decode(text));
+    if (descriptor.guest === "wine") return new WineGuest(descriptor);
     return descriptor.guest === "windows" ? new WindowsGuest(descriptor) : new LinuxGuest(descriptor);
   } catch (error) {
     if (error instanceof DescriptorError) return new BrokenGuest(error);

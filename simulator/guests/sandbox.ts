@@ -2,6 +2,7 @@
 // Promises: what runs inside can write only to the guest's own folders; it dies with the guest, and with this process; its output is bounded.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import type { Writable } from "node:stream";
 
 export interface SandboxFolders {
   /** The guest's / */
@@ -12,6 +13,8 @@ export interface SandboxFolders {
   shared: readonly { host: string; guest: string }[];
   /** No file may become larger. */
   mostBytes: number;
+  /** Its /run, as long as one boot; without it each command has one of its own. */
+  run?: string;
   /** A file that stands for /proc/sys/kernel/random/boot_id. */
   bootId: string;
   /** Files laid over the host's read-only ones: a host path by the path that it covers. */
@@ -21,6 +24,12 @@ export interface SandboxFolders {
 export interface Ended {
   /** 128 + number for a signal, as a shell says it. */
   rc: number;
+}
+
+export interface Started {
+  ended: Promise<Ended>;
+  input: Writable;
+  process: number | undefined;
 }
 
 const MOST_BYTES = 4 * 1024 * 1024;
@@ -50,11 +59,18 @@ export class Sandbox {
   }
 
   /** Runs a command; output is handed on as it comes, the first few MiB of it. */
-  run(command: readonly string[], cwd: string, output: (text: string) => void): Promise<Ended> {
-    if (this.#closed) return Promise.reject(new Error("the guest has gone down"));
+  async run(command: readonly string[], cwd: string, output: (text: string) => void): Promise<Ended> {
+    const { ended, input } = this.start(command, cwd, output);
+    input.end();
+    return ended;
+  }
+
+  /** The same, for one that is talked to while it runs. `process`: the host's number of what all its processes descend from. */
+  start(command: readonly string[], cwd: string, output: (text: string) => void): Started {
+    if (this.#closed) throw new Error("the guest has gone down");
     const limited = ["sh", "-c", `ulimit -c 0; ulimit -f ${Math.ceil(this.#folders.mostBytes / 512)}; exec "$@"`, "sh", ...command];
     const child = spawn("bwrap", [...this.#arguments(cwd), "--", ...limited], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: "pipe",
       env: {},
       argv0: "bwrap",
     });
@@ -65,9 +81,11 @@ export class Sandbox {
       bytes += data.length;
       if (bytes <= MOST_BYTES) output(decoder.decode(data, { stream: true }));
     };
-    child.stdout?.on("data", take);
-    child.stderr?.on("data", take);
-    return new Promise((resolve, reject) => {
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    // Nobody has to listen to what is said.
+    child.stdin.on("error", () => {});
+    const ended = new Promise<Ended>((resolve, reject) => {
       child.once("error", (error) => {
         this.#children.delete(child);
         reject(error);
@@ -77,6 +95,7 @@ export class Sandbox {
         resolve({ rc: code ?? 128 + (signal === "SIGKILL" ? 9 : 15) });
       });
     });
+    return { ended, input: child.stdin, process: child.pid };
   }
 
   /** Ends all that runs: with bubblewrap's own process goes the PID namespace with everything in it. */
@@ -95,7 +114,7 @@ export class Sandbox {
   }
 
   #arguments(cwd: string): string[] {
-    const { root, commands, shared, bootId, covers } = this.#folders;
+    const { root, commands, shared, bootId, covers, run } = this.#folders;
     const proc = ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--ro-bind", bootId, "/proc/sys/kernel/random/boot_id"];
     return [
       ...ISOLATION,
@@ -106,7 +125,7 @@ export class Sandbox {
       // As host's root, bubblewrap leaves /proc/sys writable for a process without any capability: kernel settings belong to uid 0.
       ...proc,
       ...(existsSync("/proc/sysrq-trigger") ? ["--ro-bind", "/dev/null", "/proc/sysrq-trigger"] : []),
-      ...["--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"],
+      ...["--dev", "/dev", "--tmpfs", "/tmp", ...(run === undefined ? ["--tmpfs", "/run"] : ["--bind", run, "/run"])],
       ...shared.flatMap(({ host, guest }) => ["--bind", host, guest]),
       ...covers.flatMap(({ host, guest }) => ["--ro-bind", host, guest]),
       ...[

@@ -9,7 +9,7 @@ const WINDOWS_DRIVERS = { xenbus: "9.1.12.94", xeniface: "9.1.13.95", xenvif: "9
 
 export function announceTools(host: GuestHost, { guest, os, hostName }: Descriptor, tools: Tools): void {
   const { xenstore } = host;
-  const windows = guest === "windows";
+  const windows = guest !== "linux";
   const [major = "0", minor = "0", micro = "0", build = "0"] = tools.version.split(".");
   if (windows) {
     const drivers = Object.entries(tools.drivers ?? WINDOWS_DRIVERS);

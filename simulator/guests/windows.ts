@@ -56,8 +56,8 @@ export class WindowsGuest implements Guest {
   }
 }
 
-/** One boot. */
-class Windows implements Host {
+/** One boot; or what a guest under Wine asks of the model. */
+export class Windows implements Host {
   readonly files = new Files();
   readonly #boot: Boot;
   readonly #host: GuestHost;
@@ -65,15 +65,18 @@ class Windows implements Host {
   readonly #payload: Payload | undefined;
   readonly #images: string[] = [];
   readonly #tasks = new Set<string>();
+  readonly #others: (() => readonly string[]) | undefined;
   #system: System | undefined;
   #random = 0;
   /** The VM tools' agent and drivers are at work: what is installed may wait for a restart. */
   #talks = false;
 
-  constructor(descriptor: WindowsDescriptor, host: GuestHost) {
+  /** `processes`: those that run beside the model's own. */
+  constructor(descriptor: WindowsDescriptor, host: GuestHost, boot = new Boot(host), processes?: () => readonly string[]) {
     this.#descriptor = descriptor;
     this.#host = host;
-    this.#boot = new Boot(host);
+    this.#boot = boot;
+    this.#others = processes;
     const [system] = host.disks;
     const volume = system === undefined ? undefined : FatVolume.open(system.disk);
     if (volume !== undefined) this.files.mount("C", volume);
@@ -91,11 +94,12 @@ class Windows implements Host {
     try {
       return await this.#boot.ended;
     } finally {
-      this.#down();
+      this.down();
     }
   }
 
-  #down(): void {
+  /** The power goes: what was at work is broken off, what outlives it is on the disk. */
+  down(): void {
     try {
       for (const harm of this.#system?.down() ?? []) this.#host.log(harm);
     } catch (error) {
@@ -107,12 +111,8 @@ class Windows implements Host {
   async #start(): Promise<void> {
     const host = this.#host;
     await this.#boot.sleep(this.#descriptor.bootSeconds * 1000);
-    this.#system = System.boot(this.#descriptor, this.files, host.clock);
-    for (const character of `${host.vm.uuid} ${this.#system.boots} ${host.clock.now()}`)
-      this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
-    host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${this.#system.boots}`);
-    this.#announce();
-    for (const [name, task] of this.#system.tasks) if (task.atStart) this.#startTask(task, name);
+    const { tasks } = this.startModel();
+    for (const [name, task] of tasks) if (task.atStart) this.#startTask(task, name);
     const { bootstrap } = this.#descriptor;
     if (bootstrap === "none") {
       host.log("this image has no bootstrap: nothing looks for a payload disk");
@@ -122,13 +122,25 @@ class Windows implements Host {
     if (this.#payload === undefined || problem !== undefined) host.log(`bootstrap: ${problem}`);
     else if (bootstrap === "cloud-init") {
       const { volume } = this.#payload;
-      const cloudbase = { volume, system: this.#system, files: this.files, shell: this.#serviceShell(), log: host.log };
+      const cloudbase = { volume, system: this.#booted, files: this.files, shell: this.#serviceShell(), log: host.log };
       if (await cloudbaseInit(cloudbase)) this.#boot.power("reboot", this.#descriptor.shutdownSeconds);
     } else {
       const shell = this.#serviceShell();
       await shell.runScript(this.files.locate("E:\\xenlayer\\run.cmd"), ["E:\\xenlayer\\run.cmd"]);
       host.log(`bootstrap: run.cmd ended with ${shell.errorlevel}`);
     }
+  }
+
+  /** Reads what the last boot left; from here on programs answer. */
+  startModel(): System {
+    const host = this.#host;
+    const system = System.boot(this.#descriptor, this.files, host.clock);
+    this.#system = system;
+    for (const character of `${host.vm.uuid} ${system.boots} ${host.clock.now()}`)
+      this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
+    host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${system.boots}`);
+    this.#announce();
+    return system;
   }
 
   /** Windows takes a disk into use: the payload disk gets the letter after the CD drive's, as drives do that were not there at its installation. */
@@ -277,7 +289,7 @@ class Windows implements Host {
     if (/\/v:on/i.test(options)) shell.delayed = true;
     const plain = line.trim();
     // The first and the last quote go, unless they are the only two and hold a program's name (cmd /?).
-    const named = /^"[^"]*"$/.test(plain) && !/[&<>()@^|]/.test(plain);
+    const named = /^"[^"]*"$/.test(plain) && !/[&<>()@^|]/.test(plain) && this.files.exists(this.files.locate(plain, process.cwd));
     return this.#running("cmd.exe", () =>
       shell.runLine(plain.startsWith('"') && !named ? plain.slice(1).replace(/"([^"]*)$/, "$1") : plain),
     );
@@ -296,7 +308,8 @@ class Windows implements Host {
     const system = this.#booted;
     const tools = system.tools === undefined ? [] : ["xenagent.exe", "xenbus_monitor_9_1_12_94.exe"];
     const installer = system.installerWorks ? ["msiexec.exe", "msiexec.exe"] : system.installerIdles ? ["msiexec.exe"] : [];
-    return [...IDLE_PROCESSES, ...tools, ...installer, ...system.ngen.workers().map(() => "mscorsvw.exe"), "cmd.exe", ...this.#images];
+    const others = this.#others?.() ?? [...IDLE_PROCESSES, ...tools, ...installer, "cmd.exe"];
+    return [...others, ...system.ngen.workers().map(() => "mscorsvw.exe"), ...this.#images];
   }
 
   #announce(): void {

@@ -1,6 +1,7 @@
 // The few commands that a linux guest has of its own, first on its PATH: what would touch the machine goes to the simulator through a spool folder.
 // They are sh scripts. Each puts a request there under a name of its own, complete at once by a rename; those that wait read a FIFO beside it.
 
+import { spawnSync } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 
 /** Where it is mounted in the guest. */
@@ -121,6 +122,14 @@ ask sleep "$1"`,
 export function guestCommands(tools: boolean): Record<string, string> {
   const all = tools ? { ...COMMANDS, ...TOOLS } : COMMANDS;
   return Object.fromEntries(Object.entries(all).map(([name, text]) => [name, `#!/bin/sh\n${text}\n`]));
+}
+
+export const BUSYBOX = "/usr/bin/busybox";
+
+/** What busybox has a program for: first on PATH they make the small userland of Alpine and its like. */
+export function applets(): string[] {
+  const { stdout, error } = spawnSync(BUSYBOX, ["--list"], { encoding: "utf8" });
+  return error === undefined ? stdout.split("\n").filter((name) => /^[A-Za-z0-9._+-]+$/.test(name)) : [];
 }
 
 /** Programs of the host's /usr that these commands are laid over, for scripts that call them by their paths: [the host's file, our command]. */

@@ -11,6 +11,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -20,6 +21,11 @@ export interface TreeOptions {
   /** Paths from the root, without a leading slash, that stay on the host's side: mount points and what the guest gets anew at each boot. */
   readonly leaveOut: ReadonlySet<string>;
   readonly log: (line: string) => void;
+  /**
+   * The directory holds a system already (Wine's). The volume goes over it, whatever the case of names; what is the system's own never reaches the volume,
+   * and of what it links to nothing is said.
+   */
+  readonly over?: true;
 }
 
 export class Tree {
@@ -38,7 +44,8 @@ export class Tree {
 
   unpack(): void {
     mkdirSync(this.#root, { recursive: true });
-    this.#unpack("");
+    this.#unpack("", "");
+    if (this.#options.over) this.#adopt("");
   }
 
   /** Brings the file system up to date; whether anything had changed. Every problem of one file is that file's. */
@@ -54,20 +61,36 @@ export class Tree {
     return changed;
   }
 
-  #unpack(folder: string): void {
+  /** A folder of the volume, and where it is below the root: the names differ in case at most. */
+  #unpack(folder: string, into: string): void {
+    const there = this.#options.over ? new Map(readdirSync(join(this.#root, into)).map((name) => [name.toLowerCase(), name])) : undefined;
     for (const { name, directory } of this.#volume.list(folder)) {
-      const path = folder === "" ? name : `${folder}/${name}`;
+      const path = below(folder, name);
       if (this.#options.leaveOut.has(path)) continue;
-      const host = join(this.#root, path);
+      const place = below(into, there?.get(name.toLowerCase()) ?? name);
+      const host = join(this.#root, place);
+      // A file of the system's may be a link out of it: never written through.
+      if (there !== undefined && !(directory && lstatSync(host, { throwIfNoEntry: false })?.isDirectory()))
+        rmSync(host, { recursive: true, force: true });
       if (directory) {
         mkdirSync(host, { recursive: true });
-        this.#known.set(path, "folder");
-        this.#unpack(path);
+        this.#known.set(place, "folder");
+        this.#unpack(path, place);
       } else {
         // FAT knows no rights: every file may be run.
         writeFileSync(host, this.#volume.readFile(path) ?? new Uint8Array(), { mode: 0o755 });
-        this.#known.set(path, stampOf(host));
+        this.#known.set(place, stampOf(host));
       }
+    }
+  }
+
+  #adopt(folder: string): void {
+    for (const entry of readdirSync(join(this.#root, folder), { withFileTypes: true })) {
+      const path = below(folder, entry.name);
+      if (entry.isDirectory()) this.#adopt(path);
+      if (this.#known.has(path)) continue;
+      if (entry.isDirectory()) this.#known.set(path, "folder");
+      else if (entry.isFile()) this.#known.set(path, stampOf(join(this.#root, path)));
     }
   }
 
@@ -76,8 +99,8 @@ export class Tree {
     this.#opened(host, constants.O_DIRECTORY, (descriptor) => {
       const here = `/proc/self/fd/${descriptor}`;
       for (const entry of readdirSync(here, { withFileTypes: true })) {
-        const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
-        if (this.#options.leaveOut.has(path)) continue;
+        const path = below(folder, entry.name);
+        if (this.#options.leaveOut.has(path) || (this.#options.over && entry.isSymbolicLink())) continue;
         const problem = problemOf(entry, folded.has(path.toLowerCase()));
         if (problem !== undefined) {
           this.#tell(path, problem);
@@ -86,7 +109,7 @@ export class Tree {
         folded.add(path.toLowerCase());
         seen.add(path);
         if (entry.isDirectory()) {
-          if (this.#known.get(path) !== "folder" && this.#try(path, () => this.#volume.makeFolder(path))) {
+          if (this.#known.get(path) !== "folder" && this.#try(path, () => this.#makeFolder(path))) {
             this.#known.set(path, "folder");
             changed = true;
           }
@@ -95,6 +118,12 @@ export class Tree {
       }
     });
     return changed;
+  }
+
+  /** With those on its way, which may be the system's own. */
+  #makeFolder(path: string): void {
+    const parts = path.split("/");
+    for (let depth = 1; depth <= parts.length; depth++) this.#volume.makeFolder(parts.slice(0, depth).join("/"));
   }
 
   #file(host: string, path: string): boolean {
@@ -155,6 +184,8 @@ export class Tree {
     this.#options.log(`/${path} does not reach the disk: ${problem}`);
   }
 }
+
+const below = (folder: string, name: string): string => (folder === "" ? name : `${folder}/${name}`);
 
 const FORBIDDEN = new Set('"*:<>?\\|');
 
