@@ -58,7 +58,7 @@ beforeAll(async () => {
       sealed: [...world.sealed],
     });
   }
-});
+}, 600_000);
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 /** A simulator of its own that begins where another has stopped. */
@@ -74,7 +74,7 @@ const skip = fc.oneof(fc.nat(25), fc.nat(100));
 const kill = fc.option(fc.record({ skip, after: fc.boolean() }), { freq: 2, nil: undefined });
 const change: fc.Arbitrary<Change> = fc.oneof(
   { weight: 6, arbitrary: fc.constant<Change>({ nothing: true }) },
-  { weight: 12, arbitrary: fc.constantFrom("1", "2").map((version) => ({ version })) },
+  { weight: 20, arbitrary: fc.constantFrom("1", "2").map((version) => ({ version })) },
   { weight: BUILDS, arbitrary: fc.constant({ version: "3" }) },
   { weight: 2, arbitrary: fc.constantFrom("agent" as const, "other" as const, "fails" as const).map((steps) => ({ steps })) },
   { weight: 4, arbitrary: fc.constantFrom(undefined, 0, 1).map((keep) => ({ keep })) },
@@ -83,7 +83,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
 );
 const command: fc.Arbitrary<Command> = fc.oneof(
   {
-    weight: 8,
+    weight: 16,
     arbitrary: fc.record({
       do: fc.constant("up" as const),
       stack,
@@ -93,10 +93,10 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       kill,
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("destroy" as const), stack, kill }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("refresh" as const), stack }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("lose the state" as const), stack }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant("stranger" as const), act: fc.constantFrom(...ACTS), which: fc.nat(9) }) },
+  { weight: BUILDS, arbitrary: fc.record({ do: fc.constant("destroy" as const), stack, kill }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("refresh" as const), stack }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("lose the state" as const), stack }) },
+  { weight: 12, arbitrary: fc.record({ do: fc.constant("stranger" as const), act: fc.constantFrom(...ACTS), which: fc.nat(9) }) },
 );
 // Most begin with what is built already: a build takes a second.
 const from = fc.oneof(
