@@ -24,4 +24,7 @@ export function bitsOf(mask: number): Report["bits"] {
   return mask === 0 ? [NONE] : BITS.filter(({ value }) => (mask & value) !== 0);
 }
 
-export const bitNamed = (value: number): Report["bits"][number] => BITS.find((bit) => bit.value === value) ?? NONE;
+const OF_NO_BIT = { value: 0, name: "none", meaning: "App Layering has no bit for it" };
+
+/** The bit of a check. */
+export const bitNamed = (value: number): Report["bits"][number] => BITS.find((bit) => bit.value === value) ?? OF_NO_BIT;

@@ -23,7 +23,7 @@ function hostileReport(): Report {
     answers: { "msi-service": noisy, "session-manager": noisy },
     packaging: [{ id: "01", state: "done", rc: 0, log: EVIL, logBytes: 9, started: EVIL, finished: EVIL, timedOut: false, tries: 1 }],
     inventory: new Map([["system", said(`    ProductName    REG_SZ    ${EVIL}`)]]),
-    fixes: [{ attempt: 1, fix: "reboot", rc: 0 }],
+    fixes: ["reboot", "constructor", "markup"].map((fix) => ({ attempt: 1, fix, rc: 0 })),
     problems: [EVIL],
   });
   const entry = {
@@ -47,6 +47,7 @@ it("holds no markup of a guest, no script, and nothing that is loaded", () => {
   expect(page).not.toContain("\u202e");
   expect(page).not.toMatch(/(?:src|href)="(?!data:)/);
   expect(page.split("&lt;script&gt;").length).toBeGreaterThan(10);
+  expect(page).toContain("<td>constructor</td>");
 });
 
 const browser = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"].find((name) => {

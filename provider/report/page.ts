@@ -132,7 +132,7 @@ function checksCard(report: Report): Html | undefined {
     "open one for what was asked and answered",
     html`${report.checks.map(
       (check) =>
-        html`<details${open(check)}><summary>${pill(check.verdict)}<b>${check.title}</b><span class="end">policy ${check.policy} \u00b7 ${check.bit.name}</span></summary><div class="body">${
+        html`<details${open(check)}><summary>${pill(check.verdict)}<b>${check.title}</b><span class="end">policy ${check.policy}${check.bit.value !== 0 && ` \u00b7 ${check.bit.name}`}</span></summary><div class="body">${
           check.message !== "" && html`<p>${check.message}</p>`
         }${restlessSamples(check)}${check.facts.map(factRow)}</div></details>`,
     )}`,
@@ -168,7 +168,7 @@ function fixesCard({ fixes }: Report): Html | undefined {
     "",
     html`<table><thead><tr><th>After attempt</th><th>Fix</th><th class="number">Exit code</th></tr></thead><tbody>${fixes.map(
       ({ attempt, fix, exitCode }) =>
-        html`<tr><td>${attempt === 0 ? "before the first" : attempt}</td><td>${FIXES[fix] ?? fix}</td><td class="number">${exitCode}</td></tr>`,
+        html`<tr><td>${attempt === 0 ? "before the first" : attempt}</td><td>${Object.hasOwn(FIXES, fix) ? FIXES[fix] : fix}</td><td class="number">${exitCode}</td></tr>`,
     )}</tbody></table>`,
   );
 }
