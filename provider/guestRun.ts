@@ -12,6 +12,7 @@ import { onlyDuplicate } from "./layer/build.ts";
 import type { Machine, PictureTaken } from "./layer/entry.ts";
 import { lookKey } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
+import type { Reached, SshHands } from "./ssh.ts";
 import { until, type Verdict } from "./wait.ts";
 import type { Xapi } from "./xapi/client.ts";
 import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
@@ -36,6 +37,8 @@ export interface GuestRun {
   doing: string;
   /** Manual mode: nobody is heard before the engineer is done, and this is shown meanwhile. */
   manual?: string | undefined;
+  /** Installs the bootstrap in a guest that has none; where the program says how to log in. */
+  hands?: SshHands | undefined;
   /** Starts the machine first; else it is at it already. */
   starts?: boolean | undefined;
   bootMinutes: number;
@@ -100,7 +103,7 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
   let ran = false;
   let wake = () => {};
 
-  const look = async (): Promise<{ vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean }> => {
+  const look = async (): Promise<Look> => {
     // The event brought the record along; without one something may have been missed. One that comes while the record is read is the next look's.
     // Halted is said by events from before the start, too: it counts once the machine was seen otherwise.
     const brought = ran || latest?.power_state !== "Halted" ? latest : undefined;
@@ -108,17 +111,20 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     const vm = brought ?? (await xapi.record("VM", run.vm));
     ran ||= vm !== undefined && vm.power_state !== "Halted";
     heard ||= progressOf(vm, run.nonce) !== undefined;
-    if (vm !== undefined && vm.power_state === "Running" && heard && !isNull(vm.guest_metrics) && metricsOf !== vm.guest_metrics) {
+    const running = vm?.power_state === "Running";
+    const wanted = run.hands === undefined ? heard && metricsOf !== vm?.guest_metrics : seen.ipAddresses.length === 0;
+    if (running && wanted && !isNull(vm.guest_metrics)) {
       metricsOf = vm.guest_metrics;
       await noteMetrics(xapi, vm.guest_metrics, seen);
     }
+    if (running && !heard) run.hands?.reach(seen.ipAddresses, () => wake());
     const overdue = performance.now() - started > run.bootMinutes * MINUTE;
     if (!heard && overdue && !askedDisk && vm?.power_state === "Running") {
       // No tools, no words: but the bootstrap writes to the payload disk first of all, and a snapshot of it can be read while the machine runs.
       askedDisk = true;
       heard = await heardOnDisk(ctx, run);
     }
-    return { vm, heard, overdue };
+    return { vm, heard, overdue, reached: run.hands?.reached };
   };
 
   // From before the start on: so the events of the start itself bring the first record.
@@ -140,22 +146,31 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
         return () => {};
       },
       timeoutMs: run.totalMinutes * MINUTE,
-      relookMs: Math.min(30_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
+      // An address comes without an event of the VM.
+      relookMs: Math.min(run.hands === undefined ? 30_000 : 10_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
       signal: ctx.signal,
       report: ctx.report,
     }).catch(async (error) => Promise.reject(await leftRunning(error, run)));
   } finally {
     watching.close();
+    run.hands?.close();
   }
   return seen;
 }
 
 class SilentGuestError extends GuestError {}
 
+interface Look {
+  vm: Rec<"VM"> | undefined;
+  heard: boolean;
+  overdue: boolean;
+  reached?: Reached | undefined;
+}
+
 /** Pure: what one look at a machine under orders means. */
 export function judgeRun(
   run: Pick<GuestRun, "vmName" | "nonce" | "steps" | "facts" | "manual" | "bootMinutes">,
-  { vm, heard, overdue }: { vm: Rec<"VM"> | undefined; heard: boolean; overdue: boolean },
+  { vm, heard, overdue, reached }: Look,
 ): Verdict<true> {
   if (vm === undefined)
     return {
@@ -170,11 +185,19 @@ export function judgeRun(
   if (progress !== undefined) return { state: "pending", ...shownProgress(progress, run) };
   if (run.manual !== undefined) return { state: "pending", message: run.manual };
   if (heard) return { state: "pending", message: "the guest is at work (it has no tools to say more)" };
-  if (!overdue) return { state: "pending", message: "booting; nothing heard from its bootstrap yet" };
+  if (reached?.refused !== undefined)
+    return {
+      state: "failed",
+      error: new GuestError(`${reached.refused.message}; machine "${run.vmName}" is left running`, {
+        hint: `${reached.refused.hint ?? "mend ssh of the packaging machine"}; then \`pulumi up\` again`,
+      }),
+    };
+  if (!overdue)
+    return { state: "pending", message: `booting; ${reached === undefined ? "nothing heard from its bootstrap yet" : reached.said}` };
   return {
     state: "failed",
     error: new SilentGuestError(
-      `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start`,
+      `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start${reached === undefined ? "" : ` (${reached.said})`}`,
       {
         hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or the bootstrap that this disk carries; its console shows what it does instead. It is left running: run xenlayer\\bootstrap\\install.cmd (install.sh) of that disk there as administrator (root), then `pulumi up` again",
       },

@@ -19,6 +19,7 @@ import { sealedRefusal } from "./layer/sealed.ts";
 import { ensureMachine, type MachineRequest } from "./machine.ts";
 import { type Context, holdsUnknown, type Known } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/packagingMachine.ts";
+import { SshHands } from "./ssh.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
 
@@ -203,6 +204,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       manual: wanted.mode === "manual" ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
       starts,
       pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
+      hands: wanted.ssh === undefined || wanted.mode === "manual" ? undefined : new SshHands(wanted.ssh, osOf(held.entry)),
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });

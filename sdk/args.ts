@@ -146,6 +146,22 @@ export interface StepArgs {
   timeoutMinutes?: pulumi.Input<number | undefined>;
 }
 
+/** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+export interface PackagingMachineSshArgs {
+  /** An administrator; on Linux root, or whom sudo asks for no password. */
+  username: pulumi.Input<string>;
+  /** Private key (OpenSSH or PEM, without a passphrase). */
+  privateKey?: pulumi.Input<string | undefined>;
+  /** Password, where there is no key. */
+  password?: pulumi.Input<string | undefined>;
+  /** Fingerprint of the guest's host key, as `ssh-keygen -lf` prints it. */
+  hostKeyFingerprint: pulumi.Input<string>;
+  /** Where it listens; default: the address that the VM's tools report. */
+  address?: pulumi.Input<string | undefined>;
+  /** Port. Default: `22`. */
+  port?: pulumi.Input<number | undefined>;
+}
+
 /** Limits of the waits. */
 export interface PackagingMachineTimeoutsArgs {
   /** Until the guest's bootstrap must have been heard. Default: `15`. */
@@ -310,6 +326,22 @@ export interface Step {
   rebootExit: number[];
   /** After this time the step counts as failed. Default: `60`. */
   timeoutMinutes: number;
+}
+
+/** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+export interface PackagingMachineSsh {
+  /** An administrator; on Linux root, or whom sudo asks for no password. */
+  username: string;
+  /** Private key (OpenSSH or PEM, without a passphrase). */
+  privateKey?: string | undefined;
+  /** Password, where there is no key. */
+  password?: string | undefined;
+  /** Fingerprint of the guest's host key, as `ssh-keygen -lf` prints it. */
+  hostKeyFingerprint: string;
+  /** Where it listens; default: the address that the VM's tools report. */
+  address?: string | undefined;
+  /** Port. Default: `22`. */
+  port: number;
 }
 
 /** Limits of the waits. */
@@ -785,6 +817,8 @@ export interface PackagingMachineArgs {
   network?: pulumi.Input<string | undefined>;
   /** name_label or uuid of the ISO with the VM tools; default: the connector's. */
   toolsIso?: pulumi.Input<string | undefined>;
+  /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+  ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
   /** Limits of the waits. */
   timeouts?: pulumi.Input<PackagingMachineTimeoutsArgs | undefined>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
@@ -851,6 +885,8 @@ export interface LayerVersionArgs {
   network?: pulumi.Input<string | undefined>;
   /** name_label or uuid of the ISO with the VM tools; default: the connector's. */
   toolsIso?: pulumi.Input<string | undefined>;
+  /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+  ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
   /** Limits of the waits, of packaging and of finalizing. */
   timeouts?: pulumi.Input<LayerVersionTimeoutsArgs | undefined>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */

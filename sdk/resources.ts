@@ -19,6 +19,7 @@ import type {
   PackagingMachineArgs,
   PackagingMachineMode,
   PackagingMachineOnFailure,
+  PackagingMachineSsh,
   PackagingMachineTimeouts,
   Platform,
   PlatformLayerArgs,
@@ -275,6 +276,7 @@ const packagingMachineShape: ResourceShape = {
     "memoryGiB",
     "network",
     "toolsIso",
+    "ssh",
     "timeouts",
     "onFailure",
     "versionId",
@@ -286,7 +288,7 @@ const packagingMachineShape: ResourceShape = {
     "ready",
     "holder",
   ],
-  secrets: ["connector.password", "install.*.secretEnv", "cleanup.*.secretEnv"],
+  secrets: ["connector.password", "install.*.secretEnv", "cleanup.*.secretEnv", "ssh.privateKey", "ssh.password"],
 };
 
 /**
@@ -316,6 +318,8 @@ export class PackagingMachine extends XenlayerResource {
   declare readonly network: pulumi.Output<string | undefined>;
   /** name_label or uuid of the ISO with the VM tools; default: the connector's. */
   declare readonly toolsIso: pulumi.Output<string | undefined>;
+  /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+  declare readonly ssh: pulumi.Output<PackagingMachineSsh | undefined>;
   /** Limits of the waits. */
   declare readonly timeouts: pulumi.Output<PackagingMachineTimeouts>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
@@ -405,6 +409,7 @@ export const layerVersionParts = {
     "memoryGiB",
     "network",
     "toolsIso",
+    "ssh",
     "timeouts",
     "onFailure",
   ],

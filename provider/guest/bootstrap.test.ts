@@ -5,7 +5,7 @@ import type { DescriptorInput } from "../../simulator/guests/descriptor.ts";
 import { sandboxProblem } from "../../simulator/guests/sandbox.ts";
 import { TestMachine } from "../../simulator/guests/testing.ts";
 import { FatVolume } from "../../simulator/storage/fat.ts";
-import { bootstrapFiles, userData } from "./bootstrap.ts";
+import { bootstrapFiles, INSTALLED, installCommand, userData } from "./bootstrap.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
 import { readPayload, writePayload } from "./payload.ts";
 import { judgeFinalize, judgePackage } from "./verdict.ts";
@@ -96,7 +96,8 @@ describe("the bootstrap that the payload disk carries, on Windows", () => {
   it("stays where an OS layer is to keep it, until it is uninstalled", async () => {
     const machine = windows();
     await insert(machine, packageOrder("windows"));
-    await typedInto(machine, `${INSTALL} keep`);
+    // What an OS layer keeps stays kept, whoever installs it once more for a layer.
+    await typedInto(machine, `cmd /d /c "${INSTALL} keep" & cmd /d /c "${INSTALL}"`);
     await finalized(machine, "windows");
     expect(tasksOf(machine)).toMatchObject({ xenlayer: {} });
     expect(machine.file("Windows/xenlayer/bootstrap.cmd")).toContain("CIDATA");
@@ -210,9 +211,18 @@ describe.skipIf(sandboxProblem() !== undefined)("the bootstrap that the payload 
   it("stays where an OS layer is to keep it", async () => {
     const machine = linux("none");
     await insert(machine, packageOrder("linux"));
-    await typedInto(machine, `${INSTALL} keep`, true);
+    // What an OS layer keeps stays kept, whoever installs it once more for a layer.
+    await typedInto(machine, `${INSTALL} keep; ${INSTALL}`, true);
     await finalized(machine, "linux");
     expect(machine.file("opt/xenlayer/bootstrap.sh")).toContain("CIDATA");
+  });
+
+  it("is installed by one command line of whoever can log in", async () => {
+    const machine = linux("none");
+    const order = packageOrder("linux");
+    await insert(machine, order);
+    expect(await typedInto(machine, installCommand("linux"), true)).toContain(INSTALLED);
+    await packaged(machine, order);
   });
 
   it("is run by cloud-init at every boot, restarts included", async () => {

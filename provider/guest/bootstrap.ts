@@ -7,6 +7,7 @@
 // image keeps its tasks, so the bootstrap is installed before it is generalised.
 import { cmdEcho, crlf, pause } from "./cmd.ts";
 import type { GuestOs } from "./fact.ts";
+import { shQuote } from "./sh.ts";
 
 export const PAYLOAD_LABEL = "CIDATA";
 
@@ -34,6 +35,15 @@ export function bootstrapFiles(os: GuestOs): BootstrapFile[] {
     { path: "uninstall.cmd", data: utf8(crlf(windowsUninstall)) },
   ];
 }
+
+/** What both installers say at last; Windows' own words are localised. */
+export const INSTALLED = "xenlayer's bootstrap is installed.";
+
+/** One command line that finds the disk and installs what it carries: for whoever can log in. */
+export const installCommand = (os: GuestOs): string =>
+  os === "windows"
+    ? `cmd /d /c "for %d in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do @if exist %d:\\xenlayer\\bootstrap\\install.cmd cmd /d /c %d:\\xenlayer\\bootstrap\\install.cmd"`
+    : `if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; $as sh -c ${shQuote(`${linuxFind}exec sh "$m/xenlayer/bootstrap/install.sh"`)}`;
 
 /** NoCloud's user-data, for cloud-init or cloudbase-init. */
 export const userData = (os: GuestOs): string => (os === "windows" ? crlf(cloudbaseInit) : cloudInit);
@@ -70,14 +80,17 @@ WantedBy=multi-user.target
 const linuxInstall = `#!/bin/sh
 # xenlayer: installs what runs the orders of packaging machines at each start.
 # "keep": it stays in the layer, as an OS layer needs it. Else it is removed when this layer is sealed.
+transient=
 command -v systemctl >/dev/null 2>&1 || { echo "there is no systemd here: run bootstrap.sh as root at each start by other means" >&2; exit 1; }
 cd "$(dirname "$0")" || exit 1
+# What an OS layer keeps stays kept.
+if [ "$1" != keep ] && [ ! -e ${LINUX_HOME}/bootstrap.sh ]; then transient=yes; fi
 mkdir -p ${LINUX_HOME} /etc/systemd/system && cp bootstrap.sh ${LINUX_HOME}/ && cp xenlayer.service /etc/systemd/system/ || { echo "run this as root" >&2; exit 1; }
-rm -f ${LINUX_HOME}/transient
-[ "$1" = keep ] || : >${LINUX_HOME}/transient
+[ "$1" != keep ] || rm -f ${LINUX_HOME}/transient
+[ "$transient" != yes ] || : >${LINUX_HOME}/transient
 systemctl daemon-reload
 systemctl enable xenlayer.service || exit 1
-echo "xenlayer's bootstrap is installed."
+echo "${INSTALLED}"
 # In an image that is only mounted there is nothing to start.
 [ ! -d /run/systemd/system ] || systemctl start --no-block xenlayer.service
 `;
@@ -195,14 +208,19 @@ const windowsTask = `<?xml version="1.0" encoding="UTF-16"?>
 const windowsInstall = `@echo off
 rem xenlayer: installs what runs the orders of packaging machines at each start.
 rem "keep": it stays in the layer, as an OS layer needs it. Else it is removed when this layer is sealed.
+rem What an OS layer keeps stays kept.
+set transient=yes
+if exist "${WINDOWS_HOME}\\bootstrap.cmd" if not exist "${WINDOWS_HOME}\\transient" set transient=no
+if /i "%~1"=="keep" set transient=no
 if not exist "${WINDOWS_HOME}" mkdir "${WINDOWS_HOME}"
 copy /y "%~dp0bootstrap.cmd" "${WINDOWS_HOME}\\bootstrap.cmd" >nul
 if not "%errorlevel%"=="0" goto refused
 if exist "${WINDOWS_HOME}\\transient" del /f /q "${WINDOWS_HOME}\\transient"
-if /i not "%~1"=="keep" >"${WINDOWS_HOME}\\transient" echo removed when the layer is sealed
+if "%transient%"=="yes" >"${WINDOWS_HOME}\\transient" echo removed when the layer is sealed
 schtasks /create /tn xenlayer /xml "%~dp0task.xml" /f
 if not "%errorlevel%"=="0" goto refused
 schtasks /run /tn xenlayer
+${cmdEcho(INSTALLED)}
 exit /b 0
 
 :refused

@@ -12,6 +12,7 @@ import { sealedRefusal } from "../layer/sealed.ts";
 import { packaged, partsOf, sealedChanges } from "../packaging.ts";
 import { type CheckFailure, defineResource, holdsUnknown, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
+import { sshInput } from "../ssh.ts";
 
 export const inputs = z.object({
   connector: connectorInput,
@@ -35,6 +36,9 @@ export const inputs = z.object({
   memoryGiB: z.number().positive().max(1024).optional().describe("Memory in GiB; default: the template's. Needs vm-power-admin."),
   network: z.string().optional().describe("name_label or uuid of the network; default: the connector's."),
   toolsIso: z.string().optional().describe("name_label or uuid of the ISO with the VM tools; default: the connector's."),
+  ssh: sshInput
+    .optional()
+    .describe("How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone."),
   timeouts: z
     .strictObject({
       bootMinutes: z.number().positive().max(240).default(15).describe("Until the guest's bootstrap must have been heard."),
