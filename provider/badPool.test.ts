@@ -1,6 +1,6 @@
 // Bad input from the pool itself: marks and documents that are damaged, foreign or newer, names with every character, and very many objects of others. What can't be
 // understood is named and left alone.
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { getLayer } from "./functions.ts";
 import { bearsMeta } from "./layer/record.ts";
 import type { ConnectorCredentials } from "./resource.ts";
@@ -8,6 +8,9 @@ import { connectFor } from "./session.ts";
 import { changes, type OpenStage, openStage, Story, type StoryLayer, withStage } from "./testing.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
+
+// Whole lives of versions, on whatever machine.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const quick = { machine: { install: [] } };
 const MiB = 2 ** 20;

@@ -1,8 +1,11 @@
 // Credentials move on: a password is changed, a certificate renewed, an account loses a right. Each is a clear error, nothing is lost, and the next run goes on.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { explain } from "./errors.ts";
 import { changes, type Made, type OpenStage, openStage, Story, type StoryLayer, withStage } from "./testing.ts";
 import { testdata } from "./xapi/testing.ts";
+
+// Whole lives of versions, on whatever machine.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const failing = async (work: Promise<unknown>): Promise<Error> => {
   const result = await work.then(

@@ -8,6 +8,9 @@ import { connectFor } from "./session.ts";
 import { changes, type Made, type OpenStage, openStage, Story, type StoryLayer } from "./testing.ts";
 import { anotherRun, type Run } from "./testingRuns.ts";
 
+// Whole lives of versions, on whatever machine.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+
 let stage: OpenStage;
 let story: Story;
 beforeAll(async () => {

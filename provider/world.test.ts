@@ -1,6 +1,6 @@
 // The world changes behind our back: what people, backups and the storage do to our objects is seen by refresh as what it is, repaired where the durable copy and
 // what is recorded allow it, never mistaken, and what is somebody else's is never deleted.
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { getLayerVersions } from "./functions.ts";
 import type { ConnectorCredentials } from "./resource.ts";
@@ -9,6 +9,9 @@ import { changes, halfMade, type Made, type OpenStage, openStage, type Stage, St
 import { anotherRun } from "./testingRuns.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
+
+// Whole lives of versions, on whatever machine.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const quick = { machine: { install: [] } };
 
