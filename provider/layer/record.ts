@@ -22,6 +22,9 @@ export class RecordError extends ProviderError {
   readonly kind = "conflict";
 }
 
+/** A layer that was there is gone. */
+export class RecordGoneError extends ConflictError {}
+
 interface Slot<T> {
   generation: number;
   value: T;
@@ -124,7 +127,7 @@ export class LayerRecord {
 
   async refresh(): Promise<void> {
     const vdi = await this.xapi.get("VDI", this.vdi.uuid);
-    if (vdi === undefined) throw new ConflictError(`the record of layer "${this.meta.name}" has been removed meanwhile`);
+    if (vdi === undefined) throw new RecordGoneError(`the record of layer "${this.meta.name}" has been removed meanwhile`);
     const parsed = parse(vdi);
     this.vdi = vdi;
     this.metaSlot = parsed.meta;

@@ -7,11 +7,11 @@ import { GiB } from "../layer/build.ts";
 import { differences, type Entry, type Meta } from "../layer/entry.ts";
 import { ensureLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
 import { demandStorage, diskIsThere, diskOf, openLayer } from "../layer/open.ts";
-import { LayerRecord, randomId, recordName, versionId } from "../layer/record.ts";
+import { LayerRecord, RecordGoneError, randomId, recordName, versionId } from "../layer/record.ts";
 import { driftOf, sealedRefusal } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
 import { takenBack } from "../plan.ts";
-import { type CheckFailure, defineResource, holdsUnknown } from "../resource.ts";
+import { type CheckFailure, type Context, defineResource, holdsUnknown } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
 export const inputs = z.object({
@@ -123,37 +123,7 @@ export const osLayer = defineResource(connectFor, {
     return whole && record.meta.holder === old.holder ? {} : { changes: true };
   },
 
-  async create(ctx, wanted) {
-    const xapi = await ctx.connect(wanted.connector);
-    const createdAt = new Date().toISOString();
-    const meta = {
-      format: 1 as const,
-      uuid: "",
-      connectorId: wanted.connector.connectorId,
-      kind: "os" as const,
-      name: wanted.name,
-      description: "",
-      holder: randomId(),
-      createdAt,
-    };
-    const { record, made } = await ensureLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) });
-    if (record.meta.kind !== "os") throw new InputError([{ property: "name", reason: `a platform layer is named "${wanted.name}"` }]);
-    try {
-      const entry = await ensureVersion(ctx, record, wanted);
-      // Last: a create that fails must not take the layer from the resource that has it.
-      const holder = made ? record.meta.holder : await holdLayer(record, metaOf(wanted));
-      await record.saveDocument(ctx.signal);
-      return { id: record.layerId, outputs: told(record, entry, holder) };
-    } catch (error) {
-      // Nothing is left of a layer whose first version could not be made.
-      if (!made) throw error;
-      throw await takenBack(error, async (signal) => {
-        // Another run may have found the layer meanwhile, and have begun a version of its own.
-        await record.refresh();
-        if (record.versions.size === 0) await removeLayer({ ...ctx, signal }, record);
-      });
-    }
-  },
+  create,
 
   async read(ctx, id, state) {
     const xapi = await ctx.connect(state.connector);
@@ -186,6 +156,40 @@ export const osLayer = defineResource(connectFor, {
     await removeLayer(ctx, record);
   },
 });
+
+async function create(ctx: Context, wanted: Inputs): Promise<{ id: string; outputs: Outputs }> {
+  const xapi = await ctx.connect(wanted.connector);
+  const createdAt = new Date().toISOString();
+  const meta = {
+    format: 1 as const,
+    uuid: "",
+    connectorId: wanted.connector.connectorId,
+    kind: "os" as const,
+    name: wanted.name,
+    description: "",
+    holder: randomId(),
+    createdAt,
+  };
+  const { record, made } = await ensureLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) });
+  if (record.meta.kind !== "os") throw new InputError([{ property: "name", reason: `a platform layer is named "${wanted.name}"` }]);
+  try {
+    const entry = await ensureVersion(ctx, record, wanted);
+    // Last: a create that fails must not take the layer from the resource that has it.
+    const holder = made ? record.meta.holder : await holdLayer(record, metaOf(wanted));
+    await record.saveDocument(ctx.signal);
+    return { id: record.layerId, outputs: told(record, entry, holder) };
+  } catch (error) {
+    // The run that made the layer has failed and taken it back while this one waited for it: now it is this one's to make.
+    if (!made && error instanceof RecordGoneError) return await create(ctx, wanted);
+    // Nothing is left of a layer whose first version could not be made; but what a run without engine began, the next may have found already.
+    if (!made || ctx.signal.aborted) throw error;
+    throw await takenBack(error, async (signal) => {
+      // Another run may have found the layer meanwhile, and have begun a version of its own.
+      await record.refresh();
+      if (record.versions.size === 0) await removeLayer({ ...ctx, signal }, record);
+    });
+  }
+}
 
 const metaOf = (wanted: Inputs): Partial<Meta> => ({
   description: wanted.description,
