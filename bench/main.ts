@@ -1,6 +1,7 @@
 // `npm run bench`: all figures, or those named (calls, import, poweroff), as one table.
 import { readFile } from "node:fs/promises";
 import { importRows } from "./import.ts";
+import { mutationRows } from "./mutation.ts";
 import { powerOffRows } from "./poweroff.ts";
 import { type Row, table } from "./table.ts";
 
@@ -21,7 +22,7 @@ async function callRows(): Promise<Row[]> {
 }
 
 const progress = (line: string): void => void process.stderr.write(`${line}\n`);
-const parts = { calls: callRows, import: () => importRows(progress), poweroff: () => powerOffRows(progress) };
+const parts = { calls: callRows, mutation: () => mutationRows(progress), import: () => importRows(progress), poweroff: () => powerOffRows(progress) };
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in parts));
 if (unknown.length > 0) throw new Error(`no bench is named ${unknown.join(", ")}; there are ${Object.keys(parts).join(", ")}`);

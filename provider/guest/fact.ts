@@ -129,11 +129,17 @@ export const failed = (message: string): Judgement => ({ state: "failed", messag
 export function judgeAbsent<T>(fact: Fact<T>, look: Look, found: (value: T) => Judgement): Judgement {
   const reading = look(fact);
   if (reading.kind === "absent") return ready;
-  if (reading.kind === "error") return cannotTell(fact, reading.error);
+  if (reading.kind === "error") return cannotTell(fact, reading);
   return found(reading.value);
 }
 
-export const cannotTell = (fact: Fact<unknown>, error: string): Judgement =>
-  failed(`"${fact.id}" could not be read, so the guest is not known to be ready: ${error} (asked with: ${firstLine(fact.command)})`);
+/** `why`: a reading that is no value, or what is wrong with one. */
+export function cannotTell(fact: Fact<unknown>, why: string | Reading<unknown>): Judgement {
+  const error = typeof why === "string" ? why : why.kind === "error" ? why.error : "it is not there, and every guest has it";
+  return failed(`"${fact.id}" could not be read, so the guest is not known to be ready: ${error} (asked with: ${firstLine(fact.command)})`);
+}
+
+/** What a program said, for a message. */
+export const words = ({ out, err }: Raw): string => (err || out).trim().slice(0, 200) || "it said nothing";
 
 const firstLine = (text: string): string => text.trim().split("\n")[0] ?? "";

@@ -1,6 +1,6 @@
 // Which programs run in a Windows guest, by `tasklist`. Image names are not localised, and the list always holds tasklist.exe itself:
 // that line is the proof that the program answered (Wine's tasklist prints nothing and ends with 0).
-import { type Fact, type FixKind, type Raw, type Reading, unknown, value } from "./fact.ts";
+import { type Fact, type FixKind, type Raw, type Reading, unknown, value, words } from "./fact.ts";
 
 export interface Process {
   readonly image: string;
@@ -10,7 +10,7 @@ export interface Process {
 const ROW = /^"([^"]*)","(\d+)",/;
 
 export function parseTasklist(raw: Raw): Reading<Process[]> {
-  if (raw.rc !== 0) return unknown(`tasklist ended with ${raw.rc}: ${raw.err.trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0) return unknown(`tasklist ended with ${raw.rc}: ${words(raw)}`);
   const processes: Process[] = [];
   for (const line of raw.out.split(/\r?\n/)) {
     const [, image, pid] = ROW.exec(line) ?? [];

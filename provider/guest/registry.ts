@@ -1,6 +1,6 @@
 // Facts from the Windows registry, by `reg query`, and the parser of its answer.
 // Absence is judged by the exit code alone: the error's text is localised, and older and foreign builds print it to stdout (wine.md 3).
-import { absent, type Fact, type FixKind, type Raw, type Reading, unknown, value } from "./fact.ts";
+import { absent, type Fact, type FixKind, type Raw, type Reading, unknown, value, words } from "./fact.ts";
 
 export interface RegistryValue {
   readonly key: string;
@@ -47,7 +47,7 @@ const PROOF = "ProgramFilesDir";
 
 function readAnswer(raw: Raw): Reading<RegistryAnswer> {
   if (raw.rc === 1) return absent;
-  if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${words(raw)}`);
   return value(parseRegQuery(raw.out));
 }
 
@@ -75,7 +75,7 @@ export function registryListing(id: string, key: string, pending: readonly strin
     quiet: { kind: "textAbsent", text: [...pending], present: [present] },
     fix,
     parse: (raw) => {
-      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${words(raw)}`);
       const answer = parseRegQuery(raw.out);
       const proof = answer.values.some((entry) => entry.name === present) || answer.keys.some((name) => name.endsWith(`\\${present}`));
       return proof ? value(answer) : unknown(`the answer lacks ${present}, which every Windows has`);
@@ -101,7 +101,7 @@ export function registryContents(id: string, keys: readonly string[], loud: read
     quiet: { kind: "textAbsent", text: [...loud], present: [PROOF] },
     fix,
     parse: (raw) => {
-      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${words(raw)}`);
       const { keys: found, values } = parseRegQuery(raw.out);
       if (valueNamed({ keys: found, values }, PROOF) === undefined) return unknown(`the answer lacks ${PROOF}, which every Windows has`);
       const isProof = (key: string): boolean => key.toLowerCase().endsWith("\\windows\\currentversion");

@@ -1,7 +1,7 @@
 // An encrypted system volume can't become a layer: its key is bound to the packaging machine's own TPM. Windows 11 encrypts by itself where it finds one.
 // manage-bde is asked for its exit code (0 protected, 1 not; learn.microsoft.com, manage-bde status, -protectionaserrorlevel), which needs no language; what it
 // prints holds the percentage that is encrypted, without which the answer proves nothing. Servers without the feature lack the program.
-import { type Check, type Fact, judgeAbsent, OTHER_BIT, pending, type Raw, type Reading, ready, unknown, value } from "../fact.ts";
+import { type Check, type Fact, judgeAbsent, OTHER_BIT, pending, type Raw, type Reading, ready, unknown, value, words } from "../fact.ts";
 
 const PROMPT = "The system volume is encrypted by BitLocker - please decrypt it on the Packaging Machine.";
 
@@ -13,7 +13,7 @@ export interface Encryption {
 function parseManageBde(raw: Raw): Reading<Encryption> {
   const [, percent] = /:\s{1,20}(\d{1,3})(?:[.,]\d{1,3})?\s?%/.exec(raw.out) ?? [];
   if ((raw.rc !== 0 && raw.rc !== 1) || percent === undefined || Number(percent) > 100)
-    return unknown(`manage-bde ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`);
+    return unknown(`manage-bde ended with ${raw.rc}: ${words(raw)}`);
   return value({ protected: raw.rc === 0, percent: Number(percent) });
 }
 

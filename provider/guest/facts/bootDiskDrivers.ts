@@ -2,7 +2,19 @@
 // Signals: xenbus_monitor's requests (win-xenbus src/xen/config.c, src/xenbus.inf), NeedReboot of the tools before them (win-installer PVDevice.cs), and what
 // makes Windows leave a boot driver out: another Start than 0, or a key StartOverride, which the boot disk's new identity in an image brings to bear
 // (win-xenbus src/monitor/monitor.c removes it; xcp-ng's XenBootFix repairs it offline).
-import { type Check, cannotTell, type Fact, type Judgement, joinJudgements, judgeAbsent, pending, ready, unknown, value } from "../fact.ts";
+import {
+  type Check,
+  cannotTell,
+  type Fact,
+  type Judgement,
+  joinJudgements,
+  judgeAbsent,
+  pending,
+  ready,
+  unknown,
+  value,
+  words,
+} from "../fact.ts";
 import { dword, parseRegQuery, type RegistryAnswer, registryValue, valueNamed } from "../registry.ts";
 
 const SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
@@ -33,7 +45,7 @@ const bootStarts = ["xenbus", "xenvbd"].map((driver): { driver: string; fact: Fa
     // No restart changes it.
     fix: "none",
     parse: (raw) => {
-      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${words(raw)}`);
       const answer = parseRegQuery(raw.out);
       return valueNamed(answer, "Start") === undefined ? unknown("the answer lacks Start, which every driver has") : value(answer);
     },

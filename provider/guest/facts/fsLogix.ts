@@ -17,7 +17,7 @@ export const fsLogix: Check = {
     facts: [sessions],
     judge: (look) => {
       const answer = look(sessions);
-      if (answer.kind !== "value") return cannotTell(sessions, answer.kind === "error" ? answer.error : "reg did not answer");
+      if (answer.kind !== "value") return cannotTell(sessions, answer);
       const users = answer.value.keys.filter((key) => /\\Sessions\\./i.test(key)).map((key) => key.slice(key.lastIndexOf("\\") + 1));
       return users.length === 0
         ? ready

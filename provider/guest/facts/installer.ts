@@ -14,6 +14,7 @@ import {
   ready,
   unknown,
   value,
+  words,
 } from "../fact.ts";
 import { named, processList, running } from "../processes.ts";
 import { registryKey } from "../registry.ts";
@@ -35,7 +36,7 @@ const BUSY = "NOT_STOPPABLE, NOT_PAUSABLE, ACCEPTS_SHUTDOWN";
 /** `sc query NAME`: labels may be localised, the order of the lines, the numbers and the flags are not: type, state, flags. */
 export function parseScQuery(raw: Raw): Reading<ServiceState> {
   if (raw.rc === 1060) return { kind: "absent" };
-  if (raw.rc !== 0) return unknown(`sc ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0) return unknown(`sc ended with ${raw.rc}: ${words(raw)}`);
   const lines = raw.out.split(/\r?\n/);
   const numbered = lines.flatMap((line, index) => {
     // Bounded, so that no line of a guest's makes the search quadratic.
@@ -111,7 +112,7 @@ function listUntilChecked(raw: Raw, prefix: string): Reading<string[]> {
   const lines = raw.out.trim().split(/\r?\n/);
   const last = lines.pop();
   if (raw.rc !== 0 || last !== "checked" || !lines.every((line) => line.startsWith(prefix))) {
-    return unknown(`ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    return unknown(`ended with ${raw.rc}: ${words(raw)}`);
   }
   return lines.length === 0 ? { kind: "absent" } : value(lines.map((line) => line.slice(prefix.length).trim()));
 }
@@ -129,8 +130,7 @@ const dpkgAudit: Fact<string> = {
   requires: "/var/lib/dpkg/status",
   fix: "none",
   parse: (raw) => {
-    if (raw.rc !== 0 || raw.out.trim() === "")
-      return unknown(`ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    if (raw.rc !== 0 || raw.out.trim() === "") return unknown(`ended with ${raw.rc}: ${words(raw)}`);
     return raw.out.trim() === "clean" ? { kind: "absent" } : value(raw.out.trim());
   },
 };
@@ -149,9 +149,7 @@ export const installer: Check = {
       const msiexec = processes.kind === "value" ? running(processes.value, ["msiexec.exe"]) : [];
       const installers = msiexec.length > 0 ? `: ${named(msiexec)}` : "";
       return joinJudgements([
-        service.kind === "value"
-          ? judgeService(service.value, installers)
-          : cannotTell(msiService, service.kind === "error" ? service.error : "this Windows has no service msiserver"),
+        service.kind === "value" ? judgeService(service.value, installers) : cannotTell(msiService, service),
         judgeAbsent(msiInProgress, look, () =>
           pending(
             msiexec.length > 0
@@ -160,7 +158,7 @@ export const installer: Check = {
           ),
         ),
         processes.kind !== "value"
-          ? cannotTell(servicing, processes.kind === "error" ? processes.error : "there is no list of processes")
+          ? cannotTell(servicing, processes)
           : running(processes.value, SERVICING).length > 0
             ? pending(`${SEED} Windows servicing is at work: ${named(running(processes.value, SERVICING))}; let it finish.`)
             : ready,

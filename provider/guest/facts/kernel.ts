@@ -1,5 +1,5 @@
 // The running kernel of a Linux guest against the installed ones; part of pendingReboot.ts.
-import { cannotTell, type Fact, type Judgement, type Look, pending, ready, unknown, value } from "../fact.ts";
+import { cannotTell, type Fact, type Judgement, type Look, pending, ready, unknown, value, words } from "../fact.ts";
 
 interface Kernels {
   readonly running: string;
@@ -27,8 +27,7 @@ export const kernel: Fact<Kernels> = {
   parse: (raw) => {
     const [, newest] = /^(?:newer|installed) (\S{1,100})$/m.exec(raw.out) ?? [];
     const [, running] = /^running (\S{1,100})$/m.exec(raw.out) ?? [];
-    if (raw.rc !== 0 || running === undefined)
-      return unknown(`ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    if (raw.rc !== 0 || running === undefined) return unknown(`ended with ${raw.rc}: ${words(raw)}`);
     return value({ running, ...(newest === undefined ? {} : { newest }) });
   },
 };
@@ -47,7 +46,7 @@ export function isNewer(one: string, other: string): boolean {
 
 export function judgeKernel(look: Look): Judgement {
   const kernels = look(kernel);
-  if (kernels.kind !== "value") return cannotTell(kernel, kernels.kind === "error" ? kernels.error : "uname did not answer");
+  if (kernels.kind !== "value") return cannotTell(kernel, kernels);
   const { running, newest } = kernels.value;
   if (newest === undefined || !isNewer(newest, running)) return ready;
   return pending(`A post-installation reboot is pending: the kernel ${newest} is installed and ${running} runs.`);

@@ -1,6 +1,6 @@
 // KMS: each layer is rearmed once, as the very last act, so that every image made from it gets a client id of its own.
 // slmgr's labels are localised (the channel's name is not): a count that can't be read is an error and said so, never a guess.
-import { absent, type Raw, type Reading, unknown, value } from "../fact.ts";
+import { absent, type Raw, type Reading, unknown, value, words } from "../fact.ts";
 
 const SLMGR = 'cscript //nologo "%SystemRoot%\\System32\\slmgr.vbs"';
 export const KMS_COMMANDS = { show: `${SLMGR} /dlv`, rearm: `${SLMGR} /rearm` } as const;
@@ -24,7 +24,7 @@ export interface Licensing {
 
 /** `slmgr /dlv`. Absent: another channel than KMS client, so nothing to rearm. */
 export function parseLicensing(raw: Raw): Reading<Licensing> {
-  if (raw.rc !== 0) return unknown(`slmgr ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0) return unknown(`slmgr ended with ${raw.rc}: ${words(raw)}`);
   const channel = /\b([A-Z][A-Z0-9_]+)\s+channel\b/.exec(raw.out)?.[1];
   if (channel === undefined) return unknown(raw.out.trim() === "" ? "slmgr said nothing" : "slmgr's answer names no licence channel");
   const status = /^License Status:[ \t]{0,9}(\S.{0,80})/m.exec(raw.out)?.[1]?.trim();
@@ -80,7 +80,7 @@ export function judgeKms(evidence: KmsEvidence): KmsJudgement {
   if (evidence.rearm.rc !== 0) {
     return {
       state: "failed",
-      message: `KMS: slmgr /rearm ended with ${evidence.rearm.rc}: ${(evidence.rearm.out || evidence.rearm.err).trim().slice(0, 200) || "it said nothing"}`,
+      message: `KMS: slmgr /rearm ended with ${evidence.rearm.rc}: ${words(evidence.rearm)}`,
       ...counts,
     };
   }

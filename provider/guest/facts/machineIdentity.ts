@@ -1,6 +1,6 @@
 // What makes a Linux machine itself and would be alike in all images: machine-id (systemd takes it for DHCP, the journal and more) and the host keys of SSH.
 // Only said: an image that is used once may keep them.
-import { type Check, type Fact, judgeAbsent, OTHER_BIT, pending, unknown, value } from "../fact.ts";
+import { type Check, type Fact, judgeAbsent, OTHER_BIT, pending, unknown, value, words } from "../fact.ts";
 
 const ids: Fact<string[]> = {
   id: "machine-identity",
@@ -16,7 +16,7 @@ const ids: Fact<string[]> = {
     const lines = raw.out.trim().split(/\r?\n/);
     const last = lines.pop();
     if (raw.rc !== 0 || last !== "checked" || !lines.every((line) => line.startsWith("own /")))
-      return unknown(`ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      return unknown(`ended with ${raw.rc}: ${words(raw)}`);
     return lines.length === 0 ? { kind: "absent" } : value(lines.map((line) => line.slice("own ".length, 204)));
   },
 };

@@ -14,6 +14,7 @@ import {
   ready,
   unknown,
   value,
+  words,
 } from "../fact.ts";
 import { named, processList, running } from "../processes.ts";
 
@@ -37,9 +38,7 @@ const STOPPED = "The .NET Runtime Optimization Service is stopped";
 /** ngen.exe's texts are not localised in this place: its string table is English in every language (guest.md 2.7). */
 export function parseQueueStatus(raw: Raw): Reading<string> {
   const [, state] = /The \.NET Runtime Optimization Service (?:is )?([a-z ]+)/.exec(raw.out) ?? [];
-  return state === undefined
-    ? unknown(`ngen ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`)
-    : value(state.trim());
+  return state === undefined ? unknown(`ngen ended with ${raw.rc}: ${words(raw)}`) : value(state.trim());
 }
 
 export const ngenQueues = NGEN_FRAMEWORKS.map(({ id, directory }): { directory: string; fact: Fact<string> } => ({
@@ -70,8 +69,7 @@ export const ngen: Check = {
     facts: [ngenWorkers, ...ngenQueues.map(({ fact }) => fact)],
     judge: (look) => {
       const processes = look(ngenWorkers);
-      if (processes.kind !== "value")
-        return cannotTell(ngenWorkers, processes.kind === "error" ? processes.error : "there is no list of processes");
+      if (processes.kind !== "value") return cannotTell(ngenWorkers, processes);
       const workers = running(processes.value, NGEN_WORKERS);
       // The queues are not asked while workers run: their missing answers are no news.
       if (workers.length > 0) return pending(`${SEED} ${named(workers)} runs: you must let it complete, do not reboot to stop it.`);

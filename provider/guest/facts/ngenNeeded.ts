@@ -1,7 +1,19 @@
 // Native images that wait to be compiled though no worker runs (App Layering's icNgenNeeded): `ngen display` marks them StatusPending. Since Windows 8 the native
 // image task takes them up when the machine is idle, which a packaging machine may never be, so "the queue is stopped" does not prove that it is empty (guest.md 2.7).
 // The list may be megabytes long: it goes into a file, of which two lines are looked for.
-import { type Check, cannotTell, type Fact, type Judgement, joinJudgements, judgeAbsent, pending, ready, unknown, value } from "../fact.ts";
+import {
+  type Check,
+  cannotTell,
+  type Fact,
+  type Judgement,
+  joinJudgements,
+  judgeAbsent,
+  pending,
+  ready,
+  unknown,
+  value,
+  words,
+} from "../fact.ts";
 import { running } from "../processes.ts";
 import { NGEN_FRAMEWORKS, NGEN_WORKERS, ngenPath, ngenWorkers } from "./ngen.ts";
 
@@ -20,8 +32,7 @@ const images = NGEN_FRAMEWORKS.map(({ id, directory }): { directory: string; fac
     after: "ngen-workers",
     fix: "ngen",
     parse: (raw) => {
-      if (!raw.out.includes(PROOF))
-        return unknown(`ngen display did not list its ${PROOF}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+      if (!raw.out.includes(PROOF)) return unknown(`ngen display did not list its ${PROOF}: ${words(raw)}`);
       if (raw.rc !== 0 && raw.rc !== 1) return unknown(`find ended with ${raw.rc}`);
       const count = raw.out.split("\n").filter((line) => line.includes("(StatusPending)")).length;
       return raw.rc === 0 && count === 0 ? unknown("find says that there are StatusPending images and shows none") : value(count);

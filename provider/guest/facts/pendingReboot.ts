@@ -14,6 +14,7 @@ import {
   ready,
   unknown,
   value,
+  words,
 } from "../fact.ts";
 import {
   dword,
@@ -177,8 +178,7 @@ const needsRestarting: Fact<string> = {
   requires: "/usr/bin/dnf",
   fix: "reboot",
   parse: (raw) => {
-    if (!/reboot/i.test(raw.out))
-      return unknown(`dnf ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    if (!/reboot/i.test(raw.out)) return unknown(`dnf ended with ${raw.rc}: ${words(raw)}`);
     if (raw.rc === 0) return { kind: "absent" };
     return raw.rc === 1 ? value(raw.out.trim().slice(0, 400)) : unknown(`dnf ended with ${raw.rc}`);
   },
@@ -192,8 +192,7 @@ const zypperReboot: Fact<string> = {
   requires: "/usr/bin/zypper",
   fix: "reboot",
   parse: (raw) => {
-    if (!/reboot/i.test(raw.out))
-      return unknown(`zypper ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+    if (!/reboot/i.test(raw.out)) return unknown(`zypper ended with ${raw.rc}: ${words(raw)}`);
     if (raw.rc === 0) return { kind: "absent" };
     return raw.rc === 102 ? value(raw.out.trim().slice(0, 400)) : unknown(`zypper ended with ${raw.rc}`);
   },
@@ -212,11 +211,9 @@ export const pendingReboot: Check = {
       const listing = look(sessionManager);
       const names = look(computerName);
       return joinJudgements([
-        listing.kind === "value"
-          ? judgeRenames(listing.value)
-          : cannotTell(sessionManager, listing.kind === "error" ? listing.error : "the key is not there"),
+        listing.kind === "value" ? judgeRenames(listing.value) : cannotTell(sessionManager, listing),
         names.kind !== "value"
-          ? cannotTell(computerName, names.kind === "error" ? names.error : "the key is not there")
+          ? cannotTell(computerName, names)
           : names.value.active.toLowerCase() === names.value.next.toLowerCase()
             ? ready
             : pending(`${SEED} The computer is to be renamed from ${names.value.active} to ${names.value.next}.`),

@@ -1,6 +1,6 @@
 // PV drivers that any user of the guest could attack: XSA-468 let every process reach the xenbus interface. The floor is the last vulnerable version of each vendor
 // (xcp-ng/win-pv-drivers, extras/detect_xsa468.py). What XAPI says of it is of no use: PV_drivers_up_to_date is PV_drivers_detected by another name.
-import { type Check, cannotTell, type Fact, OTHER_BIT, pending, type Raw, type Reading, ready, unknown, value } from "../fact.ts";
+import { type Check, cannotTell, type Fact, OTHER_BIT, pending, type Raw, type Reading, ready, unknown, value, words } from "../fact.ts";
 import { parseRegQuery } from "../registry.ts";
 
 // Device class System, where both drivers are (xenbus.inf, xeniface.inf).
@@ -19,7 +19,7 @@ export interface InstalledDriver {
 
 /** One subkey a device: the driver is told by its INF section (`XenBus_Inst`, `XenIface_Inst`), which no device of anybody else's has. */
 function parseDrivers(raw: Raw): Reading<InstalledDriver[]> {
-  if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0) return unknown(`reg ended with ${raw.rc}: ${words(raw)}`);
   const devices = new Map<string, Map<string, string>>();
   for (const { key, name, data } of parseRegQuery(raw.out).values) {
     const device = devices.get(key) ?? new Map<string, string>();
@@ -73,7 +73,7 @@ export const pvDrivers: Check = {
     facts: [installed],
     judge: (look) => {
       const found = look(installed);
-      if (found.kind !== "value") return cannotTell(installed, found.kind === "error" ? found.error : "reg did not answer");
+      if (found.kind !== "value") return cannotTell(installed, found);
       const old: string[] = [];
       const unsure: string[] = [];
       for (const { name, vendor, version } of found.value) {

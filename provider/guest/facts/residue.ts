@@ -16,6 +16,7 @@ import {
   ready,
   unknown,
   value,
+  words,
 } from "../fact.ts";
 import { filesThere } from "../files.ts";
 import { dword, registryContents, registryFlag, valueNamed } from "../registry.ts";
@@ -32,8 +33,7 @@ const fastStart = registryFlag(
 
 function parseVolume(raw: Raw): Reading<string> {
   const [, system] = /\b(NTFS|FAT|FAT32|exFAT|ReFS|CDFS|UDF)\b/.exec(raw.out) ?? [];
-  if (raw.rc !== 0 || system === undefined)
-    return unknown(`fsutil ended with ${raw.rc}: ${(raw.out || raw.err).trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0 || system === undefined) return unknown(`fsutil ended with ${raw.rc}: ${words(raw)}`);
   return value(system);
 }
 
@@ -85,9 +85,7 @@ export const residue: Check = {
     judge: (look) => {
       const network = look(mapped);
       return joinJudgements([
-        network.kind === "value"
-          ? judgeMapped(network.value.keys)
-          : cannotTell(mapped, network.kind === "error" ? network.error : "reg did not answer"),
+        network.kind === "value" ? judgeMapped(network.value.keys) : cannotTell(mapped, network),
         ...drives.map(({ letter, fact }) =>
           judgeAbsent(fact, look, (system) =>
             /^(CDFS|UDF)$/.test(system) ? pending(`An ISO image is inserted in drive ${letter}: (${system}); eject it.`) : ready,
@@ -113,7 +111,7 @@ export const residue: Check = {
     facts: [mounts],
     judge: (look) => {
       const found = look(mounts);
-      if (found.kind !== "value") return cannotTell(mounts, found.kind === "error" ? found.error : "there is no list of mounts");
+      if (found.kind !== "value") return cannotTell(mounts, found);
       return found.value.length === 0 ? ready : pending(`Still mounted: ${found.value.slice(0, 5).join(", ")}; unmount it.`);
     },
   },

@@ -23,7 +23,7 @@ export const runOnce: Check = {
     facts: [runOnceEntries],
     judge: (look) => {
       const answer = look(runOnceEntries);
-      if (answer.kind !== "value") return cannotTell(runOnceEntries, answer.kind === "error" ? answer.error : "reg did not answer");
+      if (answer.kind !== "value") return cannotTell(runOnceEntries, answer);
       const entries = answer.value.values.map(({ key, name, data }) => `${shortKey(key)}, ${name}: ${data.slice(0, 120)}`);
       // A section of RunOnceEx is outstanding whatever it holds.
       const sections = answer.value.keys.filter((key) => /\\RunOnceEx\\./i.test(key)).map(shortKey);

@@ -25,9 +25,7 @@ export const servicing: Check = {
     judge: (look) => {
       const waiting = look(packages);
       return joinJudgements([
-        waiting.kind !== "value"
-          ? cannotTell(packages, waiting.kind === "error" ? waiting.error : "reg did not answer")
-          : judgePackages(waiting.value.keys),
+        waiting.kind !== "value" ? cannotTell(packages, waiting) : judgePackages(waiting.value.keys),
         judgeAbsent(inProgress, look, (answer) => {
           const entry = valueNamed(answer, "ServicingInProgress");
           const state = entry === undefined ? undefined : dword(entry);

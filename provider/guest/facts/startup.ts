@@ -1,11 +1,21 @@
 // A Linux guest must have finished starting: a job of systemd or a stage of cloud-init under way still changes the disk.
 // What runs this very script is no news: inside cloud-init its own status is "running" and its units are jobs; a unit of the bootstrap is a job, too. Jobs that
 // wait are not looked at: they wait for one that runs. A degraded system is only noted; exit code 2 of cloud-init (recoverable errors, since 23.4) as well.
-import { type Check, type Fact, type Judgement, joinJudgements, judgeAbsent, OTHER_BIT, pending, ready, unknown, value } from "../fact.ts";
+import {
+  type Check,
+  type Fact,
+  type Judgement,
+  joinJudgements,
+  judgeAbsent,
+  OTHER_BIT,
+  pending,
+  ready,
+  unknown,
+  value,
+  words,
+} from "../fact.ts";
 
 const PROMPT = "The guest is still starting - please wait, then check the Packaging Machine.";
-
-const says = (raw: { out: string; err: string }): string => (raw.err || raw.out).trim().slice(0, 200) || "it said nothing";
 
 interface Systemd {
   readonly state: string;
@@ -34,7 +44,7 @@ const systemd: Fact<Systemd> = {
     const lines = raw.out.trim().split(/\r?\n/);
     const state = /^state ([a-z]{1,20})$/.exec(lines.pop() ?? "")?.[1];
     if (raw.rc !== 0 || state === undefined || !lines.every((line) => line.startsWith("job ")))
-      return unknown(`ended with ${raw.rc}: ${says(raw)}`);
+      return unknown(`ended with ${raw.rc}: ${words(raw)}`);
     return value({ state, jobs: lines.map((line) => line.slice("job ".length, 204)) });
   },
 };
@@ -73,7 +83,7 @@ const cloudInit: Fact<CloudInit> = {
   fix: "wait",
   parse: (raw) => {
     const [, where, rc, status] = /^(inside|outside) code (\d{1,3}) status: ([a-z -]{1,40})$/m.exec(raw.out) ?? [];
-    if (raw.rc !== 0 || where === undefined || status === undefined) return unknown(`ended with ${raw.rc}: ${says(raw)}`);
+    if (raw.rc !== 0 || where === undefined || status === undefined) return unknown(`ended with ${raw.rc}: ${words(raw)}`);
     return value({ inside: where === "inside", rc: Number(rc), status: status.trim() });
   },
 };

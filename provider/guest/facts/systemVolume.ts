@@ -13,6 +13,7 @@ import {
   ready,
   unknown,
   value,
+  words,
 } from "../fact.ts";
 import { type RegistryAnswer, registryListing, valueNamed } from "../registry.ts";
 
@@ -20,8 +21,7 @@ const PROMPT = "A check of the system volume is pending - please check and reboo
 const SESSION_MANAGER = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Session Manager";
 
 function parseDirty(raw: Raw): Reading<boolean> {
-  if (raw.rc !== 0 && raw.rc !== 1)
-    return unknown(`fsutil ended with ${raw.rc}: ${(raw.err || raw.out).trim().slice(0, 200) || "it said nothing"}`);
+  if (raw.rc !== 0 && raw.rc !== 1) return unknown(`fsutil ended with ${raw.rc}: ${words(raw)}`);
   const [, not] = /\bis (not )?dirty\b/i.exec(raw.out) ?? [undefined, undefined];
   if (/\bis (not )?dirty\b/i.test(raw.out)) return value(not === undefined);
   return unknown(`fsutil does not say in English whether the volume is dirty: ${raw.out.trim().slice(0, 200) || "it said nothing"}`);
@@ -62,13 +62,11 @@ export const systemVolume: Check = {
       const execute = look(bootExecute);
       return joinJudgements([
         state.kind !== "value"
-          ? cannotTell(dirty, state.kind === "error" ? state.error : "fsutil did not answer")
+          ? cannotTell(dirty, state)
           : state.value
             ? pending(`${PROMPT} fsutil says that the system volume is dirty; restart the guest, so that it is checked.`)
             : ready,
-        execute.kind !== "value"
-          ? cannotTell(bootExecute, execute.kind === "error" ? execute.error : "the value is not there")
-          : judgeBootExecute(execute.value),
+        execute.kind !== "value" ? cannotTell(bootExecute, execute) : judgeBootExecute(execute.value),
       ]);
     },
   },

@@ -38,12 +38,12 @@ export const windowsUpgrade: Check = {
           : [];
       return joinJudgements([
         phase.kind !== "value"
-          ? cannotTell(setup, phase.kind === "error" ? phase.error : "the key is not there")
+          ? cannotTell(setup, phase)
           : open.length > 0
             ? pending(`${PROMPT} ${SETUP}, ${open.join(" and ")} is not 0: let Windows finish its set-up.`)
             : ready,
         processes.kind !== "value"
-          ? cannotTell(workers, processes.kind === "error" ? processes.error : "there is no list of processes")
+          ? cannotTell(workers, processes)
           : running(processes.value, WORKERS).length > 0
             ? pending(`${PROMPT} ${named(running(processes.value, WORKERS))} runs; let it finish.`)
             : ready,
