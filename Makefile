@@ -2,9 +2,9 @@
 # A Pulumi of its own is used: .ci/env says how, and `.ci/env pulumi ...` is that Pulumi by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build schema bench clean packages
+.PHONY: help demo test check build schema bench chaos clean packages
 
-sources := $(shell find provider sdk simulator \( -name '*.ts' -o -name '*.json' \) ! -name '*.test.ts' ! -path '*/testdata/*') $(wildcard examples/*.ts)
+sources := $(shell find provider sdk simulator \( -name '*.ts' -o -name '*.json' \) ! -name '*.test.ts' ! -path '*/testdata/*') $(wildcard examples/*.ts examples/chaos/*.ts)
 scripts := .ci/env .ci/install-packages .ci/install-pulumi .ci/install-system .ci/run
 
 help: ## Show these lines
@@ -36,6 +36,9 @@ schema: build ## Generate schema.json, report.schema.json and the SDK's types
 bench: build ## Measure: XAPI calls, imports, waits
 	@.ci/install-system
 	@.ci/env npm run --silent bench
+
+chaos: build ## Kill and break at every call, and run again: POINTS=12 of each way (or all), SEED=, ONLY=way, POINT=one
+	@.ci/env npm run --silent chaos
 
 clean: ## Remove all that was made in this checkout
 	rm -rf dist node_modules .cache coverage examples/*/.work

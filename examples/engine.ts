@@ -1,8 +1,9 @@
 // Runs an example with the real Pulumi engine: on a copy of its folder, with a stack and a state of its own, against any pool. For the examples' tests and the demo.
 // Promises: nothing is written outside the folder that is given; the user's own Pulumi is neither read nor changed (.ci/env sees to it).
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";
+import { constants } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -84,15 +85,17 @@ export class Stack implements AsyncDisposable {
     return output;
   }
 
-  /** `pulumi <args>`, whatever comes of it. `show` gets the output as it comes. */
-  async pulumi(args: readonly string[], show?: (text: string) => void): Promise<Run> {
+  /** `pulumi <args>`, whatever comes of it. `show` gets the output as it comes, `started` the process: the engine's own. */
+  async pulumi(args: readonly string[], show?: (text: string) => void, started?: (engine: ChildProcess) => void): Promise<Run> {
     const operation = (["preview", "up", "refresh", "destroy"] as const).find((name): name is Operation => name === args[0]);
     const log = join(this.#folder, "events.json");
     await rm(log, { force: true });
     const flags = operation === undefined ? [] : ["--event-log", log, ...(operation === "preview" ? [] : ["--yes"])];
-    const ended = await this.#execute("pulumi", [...args, ...flags, "--non-interactive", "--color", "never"], show);
+    const ended = await this.#execute("pulumi", [...args, ...flags, "--non-interactive", "--color", "never"], show, started);
     const text = operation === undefined ? "" : await readFile(log, "utf8").catch(() => "");
+    // A killed engine may leave half a line.
     const events = text
+      .slice(0, text.lastIndexOf("\n") + 1)
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => JSON.parse(line) as EngineEvent);
@@ -120,11 +123,21 @@ export class Stack implements AsyncDisposable {
     return await readFile(join(stacks, files.find((file) => basename(file) === "dev.json") ?? "dev.json"), "utf8");
   }
 
+  /** Where the engine keeps what it knows. */
+  get state(): string {
+    return join(this.#folder, "state");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  #execute(command: string, args: readonly string[], show?: (text: string) => void): Promise<{ code: number; output: string }> {
+  #execute(
+    command: string,
+    args: readonly string[],
+    show?: (text: string) => void,
+    started?: (child: ChildProcess) => void,
+  ): Promise<{ code: number; output: string }> {
     // .ci/env sets Pulumi's variables, so these come after it.
     const state = [`PULUMI_BACKEND_URL=file://${join(this.#folder, "state")}`, "PULUMI_DEBUG_COMMANDS=true"];
     if (this.#typesChecked) state.push("PULUMI_NODEJS_TRANSPILE_ONLY=true");
@@ -135,6 +148,7 @@ export class Stack implements AsyncDisposable {
       env,
       stdio: ["ignore", "pipe", "pipe"],
     });
+    started?.(child);
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text: string) => {
@@ -143,6 +157,8 @@ export class Stack implements AsyncDisposable {
       });
     return new Promise((resolve, reject) => {
       child.on("error", reject);
+      // What a killed engine leaves behind holds its output open.
+      child.on("exit", (_, signal) => signal !== null && resolve({ code: 128 + constants.signals[signal], output }));
       child.on("close", (code) => resolve({ code: code ?? 1, output }));
     });
   }

@@ -1,0 +1,73 @@
+// Killed at every call that changes something, and at a sample of all else that may happen: the next run ends as if nothing had been. `make chaos` tries all points.
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MainPath } from "./core.ts";
+import { inParallel, type Point, pointName, pointsOf, sample } from "./points.ts";
+import { FAULTS, KILLS, ORPHANS } from "./ways.ts";
+
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+const MINUTES = 60_000;
+/** A kill after a call that only reads leaves the pool as the kill after the change before it does. */
+const changes = (method: string): boolean => !/^GET |^(session|task)\.|\.get_/.test(method);
+
+describe("whatever goes wrong, the next run ends as if nothing had been", { timeout: 10 * MINUTES }, () => {
+  const paths: Partial<Record<"small" | "ha", MainPath>> = {};
+  beforeAll(async () => {
+    paths.small = await MainPath.record("small");
+    paths.ha = await MainPath.record("ha");
+    console.info(`seed of this run: ${SEED}`);
+  }, 10 * MINUTES);
+  afterAll(async () => {
+    for (const path of Object.values(paths)) await path[Symbol.asyncDispose]();
+  });
+
+  const pathOf = ({ way }: Point): MainPath => paths[way.pool ?? "small"] ?? expect.fail("no main path was recorded");
+  async function wrong(points: readonly Point[], then?: "destroy"): Promise<string[]> {
+    const said: string[] = [];
+    await inParallel(points, 2, async (point) => {
+      const { reached, problem } = await pathOf(point).point(point.at, point.n, point.way, then);
+      if (!reached) said.push(`${pointName(point)} was never reached`);
+      if (problem !== undefined) said.push(`${pointName(point)}: ${problem}`);
+    });
+    return said;
+  }
+  const all = (ways: readonly Point["way"][]) => ways.flatMap((way) => pointsOf(paths[way.pool ?? "small"] ?? expect.fail(), way));
+
+  it("killed after any call that changes something", async () => {
+    const [, , after] = KILLS;
+    const points = after === undefined || paths.small === undefined ? [] : pointsOf(paths.small, after, changes);
+    expect(points.length).toBeGreaterThan(90);
+    expect(await wrong(points)).toEqual([]);
+  });
+
+  it("killed at a sample of all calls, before, during and after them", async () => {
+    expect(await wrong(sample(all(KILLS), 8, SEED))).toEqual([]);
+  });
+
+  it("killed, and then given up: destroy leaves the pool as it was before", async () => {
+    expect(await wrong(sample(all(KILLS), 3, SEED), "destroy")).toEqual([]);
+  });
+
+  it("with the engine killed, its provider beside the next", async () => {
+    expect(await wrong(sample(all(ORPHANS), 4, SEED))).toEqual([]);
+  });
+
+  it.each(FAULTS.map((way) => [way.name, way] as const))("%s", async (_, way) => {
+    expect(await wrong(sample(all([way]), 1, SEED))).toEqual([]);
+  });
+
+  it("tells a pool that is not as it was", async () => {
+    const { small } = paths;
+    const way = KILLS[0];
+    if (small === undefined || way === undefined) expect.fail();
+    const spoils = {
+      ...way,
+      name: "spoils",
+      arm: (...given: Parameters<typeof way.arm>) => {
+        way.arm(...given);
+        const [world] = given;
+        world.mends.push(() => void world.simulator.db.create("VM", { name_label: "left over" }));
+      },
+    };
+    expect((await small.point(5, 0, spoils)).problem).toBe('VM "left over" is too much');
+  });
+});

@@ -1,0 +1,54 @@
+// The real engine with its processes killed at a sample of calls, and Ctrl-C and SIGTERM at each stage. `make chaos` tries more.
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ENGINE } from "../testing.ts";
+import { ENGINE_WAYS, EnginePath, engineOperations, engineWayName } from "./engine.ts";
+import { sample } from "./points.ts";
+
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+describe.sequential("a run of the engine", { timeout: ENGINE }, () => {
+  let path: EnginePath;
+  beforeAll(async () => {
+    path = await EnginePath.record();
+    console.info(`seed of this run: ${SEED}`);
+  }, ENGINE);
+  afterAll(() => path?.[Symbol.asyncDispose](), ENGINE);
+
+  it.each([0, 1, 2])("with its processes killed at a call, is made up for by the next (%i)", async (round) => {
+    const victims = ENGINE_WAYS.filter(({ victim }) => victim === (["provider", "engine", "all"] as const)[round]);
+    const points = victims.flatMap((way) =>
+      engineOperations.flatMap((operation) => Array.from({ length: path.calls(operation) }, (_, n) => ({ operation, n, way }))),
+    );
+    const [point] = sample(points, 1, SEED + round);
+    if (point === undefined) expect.fail();
+    const { operation, n, way } = point;
+    const name = `${operation}:${engineWayName(way)}:${n}`;
+    const { reached, problem } = await path.point(operation, n, way);
+    expect({ name, reached, problem }).toEqual({ name, reached: true, problem: undefined });
+  });
+
+  // The second upload is the OS image, after the connector's probe; the machine starts for its steps, and for the finalize.
+  it.each([
+    ["one Ctrl-C while the OS image is imported", ["SIGINT"], /^PUT /, 1],
+    ["two Ctrl-C while the machine packages", ["SIGINT", "SIGINT"], /VM\.start$/, 0],
+    ["SIGTERM while the guest is waited for", ["SIGTERM"], /VM\.start$/, 1],
+  ] as const)("%s: what was at work is recorded, or goes on with the next up", async (_, signals, message, after) => {
+    await path.begin("up");
+    let engine = (_signal: NodeJS.Signals): unknown => undefined;
+    // The call is held until both have come.
+    const happens = async () => {
+      for (const signal of signals) {
+        engine(signal);
+        await delay(300);
+      }
+    };
+    path.simulator.fault({ message, after, happens });
+    const run = await path.run("up", (child) => {
+      engine = (signal) => child.kill(signal);
+    });
+    expect(run.code).not.toBe(0);
+    if (signals.length === 1) expect(run.output).toMatch(/cancell?ed/);
+    expect(await path.converged("up")).toBeUndefined();
+  });
+});
