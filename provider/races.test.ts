@@ -5,8 +5,8 @@ import { getLayerVersions, getVersionReport } from "./functions.ts";
 import { marksFor } from "./layer/marks.ts";
 import type { ConnectorCredentials } from "./resource.ts";
 import { connectFor } from "./session.ts";
+import { anotherRun, type Run } from "./testing/runs.ts";
 import { changes, type Made, type OpenStage, openStage, Story, type StoryLayer } from "./testing.ts";
-import { anotherRun, type Run } from "./testingRuns.ts";
 
 // Whole lives of versions, on whatever machine.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });

@@ -5,8 +5,8 @@ import { FatVolume } from "../simulator/storage/fat.ts";
 import { getLayerVersions } from "./functions.ts";
 import type { ConnectorCredentials } from "./resource.ts";
 import { connectFor } from "./session.ts";
+import { anotherRun } from "./testing/runs.ts";
 import { changes, halfMade, type Made, type OpenStage, openStage, type Stage, Story, type StoryLayer, step, withStage } from "./testing.ts";
-import { anotherRun } from "./testingRuns.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
 

@@ -1,6 +1,6 @@
 // For tests: the provider in another process, as far as its memory goes.
 import { vi } from "vitest";
-import type { Made, Stage } from "./testing.ts";
+import type { Made, Stage } from "../testing.ts";
 
 type Json = Record<string, unknown>;
 
@@ -17,7 +17,7 @@ export interface Run {
 /** Nothing of this process's memory, nor of another run's, is shared. */
 export async function anotherRun({ front }: Stage): Promise<Run> {
   vi.resetModules();
-  const [{ resources }, { disconnectAll }] = await Promise.all([import("./resources/index.ts"), import("./xapi/client.ts")]);
+  const [{ resources }, { disconnectAll }] = await Promise.all([import("../resources/index.ts"), import("../xapi/client.ts")]);
   const of = (type: string) => {
     const found = resources.find((candidate) => candidate.type === type);
     if (found === undefined) throw new Error(type);
