@@ -1,6 +1,6 @@
 // What may go wrong at a call: who is killed, and what a pool does.
 import type { FaultRule, SimulatorOptions } from "../../simulator/index.ts";
-import type { World } from "./core.ts";
+import type { World } from "./world.ts";
 
 export interface Way {
   name: string;
