@@ -233,6 +233,18 @@ describe.skipIf(sandboxProblem() !== undefined)("the bootstrap that the payload 
     await packaged(machine, order);
     await finalized(machine, "linux");
   });
+
+  it("is run once a boot where cloud-init and an installed bootstrap both find the disk", async () => {
+    const machine = linux("cloud-init");
+    const volume = FatVolume.open(machine.systemDisk);
+    const unit = bootstrapFiles("linux").find(({ path }) => path === "xenlayer.service")?.data ?? "";
+    volume?.writeFile("opt/xenlayer/bootstrap.sh", bootstrapFiles("linux").find(({ path }) => path === "bootstrap.sh")?.data ?? "");
+    volume?.writeFile("etc/systemd/system/multi-user.target.wants/xenlayer.service", unit);
+    const order = packageOrder("linux");
+    await insert(machine, order);
+    await machine.run();
+    await packaged(machine, order);
+  });
 });
 
 describe("what is generated", () => {

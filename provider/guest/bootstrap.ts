@@ -109,7 +109,8 @@ export const linuxLeave = `[ ! -e ${LINUX_HOME}/transient ] || sh bootstrap/unin
 // cloud-init: scripts-user runs in the final stage (after the network and multi-user.target) and is made to run at every boot, not once an instance: the order's
 // restarts come back to it. A new order has a new instance-id, so that runcmd is written anew. Of cloud-init's other modules only those run that make use of a
 // grown disk: a new instance would get new host keys, users and a name, all of which would go into the layer (cloudinit/config/modules.py, _read_modules: the
-// lists of user-data replace the image's). The order runs as a unit of its own: cloud-final.service is part of the boot, which would last as long as the order.
+// lists of user-data replace the image's). The order runs as a unit of its own: cloud-final.service is part of the boot, which would last as long as the
+// order. Where the bootstrap is installed, too, that runs it, and nobody else.
 const cloudInit = `#cloud-config
 cloud_init_modules: [growpart, resizefs]
 cloud_config_modules: [runcmd]
@@ -117,6 +118,7 @@ cloud_final_modules:
   - [scripts-user, always]
 runcmd:
   - |
+    [ ! -e ${LINUX_HOME}/bootstrap.sh ] || exit 0
 ${indented(linuxFind)}    systemd-run --quiet --no-block --unit=xenlayer sh "$m/xenlayer/run.sh" 2>/dev/null && exit 0
     exec sh "$m/xenlayer/run.sh"
 `;
