@@ -14,6 +14,7 @@ const TESTS = [
   `${FACTS}/linuxChecks.test.ts`,
   `${FACTS}/facts.test.ts`,
   "provider/guest/verdict.test.ts",
+  "provider/guest/judging.test.ts",
 ];
 /** Properties and programs of the machine: too slow to be asked hundreds of times, and the tables have to be enough. */
 const LEFT_OUT = /^(whatever a guest answers|no mutated report|under )/;

@@ -215,6 +215,31 @@ testRows("windows", {
       "ready",
       "left to the next boot, harmless: C:\\ProgramData\\Vendor\\scan.tmp waits to be deleted",
     ],
+    [
+      "the names come with an exit code that is an error",
+      { "computer-name": { ...fixture.computerNames("A", "A"), rc: 5 } },
+      "failed",
+      "reg ended with 5",
+    ],
+    [
+      "only the active name is said",
+      { "computer-name": said(fixture.computerNames("A", "A").out.replace(/[^\n]*ComputerName\\ComputerName[\s\S]*/, "")) },
+      "failed",
+      "lacks the active or the next computer name",
+    ],
+    ["a name is empty", { "computer-name": fixture.computerNames("", "A") }, "failed", "lacks the active or the next"],
+    [
+      "the first of the old keys holds it",
+      { "update-exe": one("SOFTWARE\\Microsoft\\Updates", "UpdateExeVolatile    REG_DWORD    0x1") },
+      "pending",
+      "(HKLM\\SOFTWARE\\Microsoft\\Updates, UpdateExeVolatile)",
+    ],
+    [
+      "three files wait",
+      { "session-manager": fixture.renames(...[1, 2, 3].flatMap((n) => [`\\??\\C:\\a${n}`, `\\??\\C:\\b${n}`])) },
+      "pending",
+      /C:\\b3 \(/,
+    ],
   ],
   installer: [
     [
@@ -280,6 +305,12 @@ testRows("windows", {
       { "run-once": contents("", `${CURRENT}\\RunOnce`, ...["a", "b", "c", "d", "e"].map((name) => `    ${name}    REG_SZ    x`)) },
       "pending",
       /, c: x; and 2 more\./,
+    ],
+    [
+      "three wait",
+      { "run-once": contents("", `${CURRENT}\\RunOnce`, ...["a", "b", "c"].map((name) => `    ${name}    REG_SZ    x`)) },
+      "pending",
+      /, c: x\. Log on/,
     ],
     ["reg prints nothing", { "run-once": fixture.saysNothing }, "failed", "lacks ProgramFilesDir, which every Windows has"],
     ["reg is missing", { "run-once": missing }, "failed", "reg ended with 9009"],
@@ -533,7 +564,25 @@ testRows("windows", {
       "xenbus new of XenServer",
     ],
     ["reg prints nothing", { "pv-drivers": fixture.saysNothing }, "failed", "lists no device"],
-    ["reg fails", { "pv-drivers": fixture.notThere }, "failed", "pv-drivers"],
+    ["reg fails", { "pv-drivers": { ...fixture.systemDevices(), rc: 5 } }, "failed", "reg ended with 5"],
+    [
+      "a vendor only has their name in its own",
+      { "pv-drivers": fixture.systemDevices(["XenBus_Inst", "Not Xen Project", "9.0.0.0"]) },
+      "ready",
+      "Not Xen Project",
+    ],
+    [
+      "one is old and one is nobody's",
+      { "pv-drivers": fixture.systemDevices(["XenBus_Inst", "XenServer", "9.1.0.0"], ["XenIface_Inst", "", ""]) },
+      "pending",
+      /\(XSA-468\): xenbus 9\.1\.0\.0 of XenServer \(vulnerable up to 9\.1\.11\.114\); install/,
+    ],
+    [
+      "one has neither vendor nor version",
+      { "pv-drivers": fixture.systemDevices(["XenIface_Inst", "", ""]) },
+      "ready",
+      "xeniface of no version of no vendor",
+    ],
   ],
   platformSays: [
     ["the layer says nothing", { "service-vda": service("BrokerAgent") }, "ready"],
@@ -602,6 +651,7 @@ it("tells versions by their numbers", () => {
   expect(isAbove("10.0", "9.1.11.114")).toBe(true);
   expect(isAbove("9.0.9048", "9.0.9048.0")).toBe(false);
   expect(isAbove("9", "9.1")).toBeUndefined();
+  expect(isAbove("9.1.0.0.1", "9.1")).toBeUndefined();
   expect(isAbove("9.1.x", "9.1")).toBeUndefined();
 });
 
