@@ -1,4 +1,4 @@
-// What the boots of both kinds of guest share: how a boot ends, where the payload disk is, and whether the image's bootstrap takes it.
+// What the boots of all kinds of guest share: how a boot ends, where the payload disk is, and whether the image's bootstrap takes it.
 import { FatVolume } from "../storage/fat.ts";
 import type { GuestDisk, GuestHost, PowerOff } from "./machine.ts";
 

@@ -51,6 +51,7 @@ export class System {
   readonly #pending: { kind: PendingKind; reboots: number }[];
   /** Windows Installer: works until then; its service stops ten minutes later. */
   #msiUntil = 0;
+  #showsInstaller = false;
   readonly #clock: Clock;
   readonly #files: Files;
   readonly #descriptor: WindowsDescriptor;
@@ -163,8 +164,14 @@ export class System {
 
   /** While Windows Installer works it shows so in the registry too. */
   refresh(): void {
-    if (this.installerWorks) this.registry.createKey(INSTALLER_IN_PROGRESS, true);
-    else if (!this.#pending.some(({ kind }) => kind === "msi")) this.registry.deleteKey(INSTALLER_IN_PROGRESS);
+    if (this.installerWorks) {
+      this.registry.createKey(INSTALLER_IN_PROGRESS, true);
+      this.#showsInstaller = true;
+    } else if (this.#showsInstaller) {
+      // One that somebody else has made stays.
+      if (!this.#pending.some(({ kind }) => kind === "msi")) this.registry.deleteKey(INSTALLER_IN_PROGRESS);
+      this.#showsInstaller = false;
+    }
   }
 
   /** The power goes. What was at work is broken off: NGen leaves native images that may not load, Windows Installer an installation to be resumed. */

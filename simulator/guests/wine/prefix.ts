@@ -1,13 +1,16 @@
-// Wine's own Windows: a prefix made once in a process, from which each boot of a guest gets a copy. Wine puts 690 MB of programs and libraries into a prefix;
+// Wine's own Windows: a prefix made once on a machine, from which each boot of a guest gets a copy. Wine puts 690 MB of programs and libraries into a prefix;
 // all but 2 MB of that are copies of what lies below /usr, so that here they are links to it, which no guest can write through: its /usr is read-only.
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -29,6 +32,9 @@ export const WINE_ENVIRONMENT: Readonly<Record<string, string>> = {
   USER: "Administrator",
   LC_ALL: "C.UTF-8",
 };
+
+/** Of what is made here. */
+const FORMAT = 1;
 
 /** Why no guest can run under Wine on this machine; undefined when it can. */
 export function wineProblem(): string | undefined {
@@ -52,18 +58,53 @@ function libraries(): string[] {
 
 let template: Promise<string> | undefined;
 
-/** The prefix to be copied. It goes with the process. */
+/** The prefix to be copied, made once for a user and a version of Wine. */
 export function winePrefix(): Promise<string> {
-  template ??= make().catch((error: unknown) => {
+  template ??= kept().catch((error: unknown) => {
     template = undefined;
     throw error;
   });
   return template;
 }
 
-async function make(): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), "xapi-wine-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+async function kept(): Promise<string> {
+  const [library = ""] = libraries();
+  const { size, mtimeMs } = statSync(join(library, "kernel32.dll"));
+  const key = createHash("sha256")
+    .update(JSON.stringify([FORMAT, library, size, mtimeMs, RELAYED]))
+    .digest("hex")
+    .slice(0, 16);
+  const place = join(tmpdir(), `xapi-wine-${process.getuid?.() ?? "user"}-${key}`);
+  if (isOurs(place)) {
+    if (isWhole(place)) return place;
+    // Something tidies up that folder, file by file.
+    rmSync(place, { recursive: true, force: true });
+  }
+  const folder = mkdtempSync(join(tmpdir(), "xapi-wine-new-"));
+  try {
+    const prefix = await make(folder);
+    try {
+      renameSync(prefix, place);
+    } catch (error) {
+      // Another process was faster.
+      if (!isOurs(place)) throw error;
+    }
+    return place;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** In a folder that everybody may write nobody else's is taken. */
+function isOurs(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat?.isDirectory() === true && (process.getuid === undefined || stat.uid === process.getuid());
+}
+
+const isWhole = (prefix: string): boolean =>
+  ["system.reg", "user.reg", "drive_c/windows/system32/kernel32.dll"].every((name) => existsSync(join(prefix, name)));
+
+async function make(folder: string): Promise<string> {
   const prefix = join(folder, "prefix");
   mkdirSync(prefix);
   const sandbox = new Sandbox(
@@ -75,8 +116,7 @@ async function make(): Promise<string> {
     "/",
     () => {},
   );
-  if (!existsSync(join(prefix, "system.reg")) || !existsSync(join(prefix, "drive_c/windows/system32/kernel32.dll")))
-    throw new Error(`Wine did not make a prefix in ${prefix} (wineboot ended with ${rc})`);
+  if (!isWhole(prefix)) throw new Error(`Wine did not make a prefix in ${prefix} (wineboot ended with ${rc})`);
   share(join(prefix, "drive_c"), libraries());
   // The whole of the sandbox as a drive is nothing that a guest needs.
   rmSync(join(prefix, "dosdevices/z:"), { force: true });
