@@ -1,5 +1,6 @@
-// `npm run bench`: all figures, or those named (calls, import, poweroff), as one table.
+// `npm run bench`: all figures, or those named (calls, finalize, mutation, import, poweroff), as one table.
 import { readFile } from "node:fs/promises";
+import { finalizeRows } from "./finalize.ts";
 import { importRows } from "./import.ts";
 import { mutationRows } from "./mutation.ts";
 import { powerOffRows } from "./poweroff.ts";
@@ -22,7 +23,13 @@ async function callRows(): Promise<Row[]> {
 }
 
 const progress = (line: string): void => void process.stderr.write(`${line}\n`);
-const parts = { calls: callRows, mutation: () => mutationRows(progress), import: () => importRows(progress), poweroff: () => powerOffRows(progress) };
+const parts = {
+  calls: callRows,
+  finalize: () => finalizeRows(progress),
+  mutation: () => mutationRows(progress),
+  import: () => importRows(progress),
+  poweroff: () => powerOffRows(progress),
+};
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in parts));
 if (unknown.length > 0) throw new Error(`no bench is named ${unknown.join(", ")}; there are ${Object.keys(parts).join(", ")}`);
