@@ -328,6 +328,12 @@ describe("KMS", () => {
     ["takes silence for an error", { before: fixture.saysNothing }, "failed", "said nothing"],
     ["takes a missing answer for an error", {}, "failed", "not run"],
     ["fails when slmgr does", { before: client(3), rearm: said("Error: 0xC004D307", -1073425657) }, "failed", "0xC004D307"],
+    [
+      "believes no rearm that says nothing",
+      { before: client(3), rearm: fixture.saysNothing, after: client(3) },
+      "failed",
+      "slmgr /rearm said nothing",
+    ],
     ["fails when it was not rearmed", { before: client(3) }, "failed", "not rearmed"],
     [
       "fails when more than one count is gone",

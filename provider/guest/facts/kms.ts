@@ -77,6 +77,9 @@ export function judgeKms(evidence: KmsEvidence): KmsJudgement {
     };
   }
   if (evidence.rearm === undefined) return { state: "failed", message: "KMS: the guest was not rearmed", ...counts };
+  // Of a program that works it says so; one that does not prints nothing and ends with 0 as well.
+  if (evidence.rearm.rc === 0 && evidence.rearm.out.trim() === "")
+    return { state: "failed", message: "KMS: slmgr /rearm said nothing", ...counts };
   if (evidence.rearm.rc !== 0) {
     return {
       state: "failed",
