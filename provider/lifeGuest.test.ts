@@ -73,6 +73,11 @@ describe("what is pending when the steps are done", () => {
       // Another policy is another order, and the machine is as it was.
       const seal = await layer.seal(disk, "1", { seal: { checks: { pendingReboot: "ignore" } } });
       expect(seal.outputs.report).toMatchObject({ state: "ready", blockFinalize: 1, warned: ["pendingReboot", "platformSays"] });
+      // Who has let it through is in the history; what xenlayer only warns of by itself is not.
+      const { audit } = await layer.record();
+      expect(audit.map(({ event, comment }) => `${event}: ${comment}`).filter((line) => line.startsWith("checks"))).toEqual([
+        expect.stringMatching(/^checks let through: pendingReboot \(ignore\): A post-installation reboot is pending/),
+      ]);
       await layer.drop({ disk, machine, seal });
     }));
 
