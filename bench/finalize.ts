@@ -1,8 +1,4 @@
-// What a finalize costs: real time under a virtual clock, boots, and calls to the pool, with nothing pending and with a restart pending; and how many facts are
-// answered by real programs where this runs.
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { factsOf } from "../provider/guest/checks.ts";
+// What a finalize costs: real time under a virtual clock, boots, and calls to the pool, with nothing pending and with a restart pending.
 import { Story, step, windowsGuest, withStage } from "../provider/testing.ts";
 import { median, type Row } from "./table.ts";
 import { counted } from "./xapiCalls.ts";
@@ -42,29 +38,5 @@ export async function finalizeRows(progress: (line: string) => void): Promise<Ro
       rows.push({ figure: `finalize with ${what}: real time under a virtual clock`, measured: time, aim: "below 2 s", met: spent < 2 });
     }
   });
-  return [...rows, ...factRows()];
-}
-
-/** A fact is executed for real where its own command gives an answer that its parser knows. */
-export function factRows(): Row[] {
-  const linux = factsOf("linux").map(({ fact }) => fact);
-  const answered = linux.filter((fact) => {
-    if (fact.requires !== undefined && !existsSync(fact.requires)) return false;
-    const { stdout, stderr, status } = spawnSync("dash", ["-c", fact.command], {
-      encoding: "utf8",
-      env: { PATH: process.env.PATH, LC_ALL: "C" },
-    });
-    return fact.parse({ out: stdout, err: stderr, rc: status ?? -1 }).kind !== "error";
-  });
-  const left = linux.filter((fact) => !answered.includes(fact)).map(({ id }) => id);
-  const without = left.length === 0 ? "" : ` (not here: ${left.join(", ")})`;
-  return [
-    {
-      figure: "facts of a Linux guest executed for real, by sh",
-      measured: `${answered.length} of ${linux.length}${without}`,
-      aim: "",
-      met: undefined,
-    },
-    { figure: "facts of a Windows guest, answered by the model", measured: `${factsOf("windows").length}`, aim: "", met: undefined },
-  ];
+  return rows;
 }
