@@ -12,15 +12,16 @@ it("asks a pool exactly as often as bench/xapi-calls.json says", async () => {
   expect(calls).toEqual(JSON.parse(readFileSync(TABLE, "utf8")));
 });
 
-it("counts a transfer apart from the calls around it", () => {
+it("counts a transfer apart from the calls around it, and what marks cost", () => {
   const request = (method: string, ...params: unknown[]) => ({ n: 0, method, params, session: 1, ms: 0, error: undefined });
   const requests = [
     request("VDI.create", {}),
+    request("VDI.add_to_other_config", "OpaqueRef:1", "key", "value"),
     request("task.create", "xenlayer: import of raw", ""),
     request("PUT /import_raw_vdi", { vdi: "OpaqueRef:1", task_id: "OpaqueRef:2" }),
     request("task.destroy", "OpaqueRef:2"),
     request("Async.VDI.destroy", "OpaqueRef:1"),
     request("task.destroy", "OpaqueRef:3"),
   ];
-  expect(counted([{ name: "probe", requests }])).toEqual({ probe: 3, "probe transfers": 1 });
+  expect(counted([{ name: "probe", requests }])).toEqual({ probe: 4, "probe marks": 1, "probe transfers": 1 });
 });

@@ -1,5 +1,6 @@
 // What each operation of each resource asks of a pool, on the main path: one layer from its connector to a sealed version, and all of it taken away again.
 // Counted where it arrives, in the simulator's log. Reads of events are not counted: how often they return is a matter of time, not of design.
+// Marks are what crash safety costs: writes of marks, records and leases in other_config, without which a killed run's work could not be found.
 // A transfer is counted by itself: the HTTP request that moves a disk, with the task that is made for it before and taken away after it (three requests).
 import type { ConnectorCredentials } from "../provider/resource.ts";
 import { connectFor } from "../provider/session.ts";
@@ -7,10 +8,11 @@ import { type Made, withStage } from "../provider/testing.ts";
 import { disconnectAll } from "../provider/xapi/client.ts";
 import type { Request } from "../simulator/index.ts";
 
-/** "Finalize.create", and "Finalize.create transfers" for the disks that it moves. */
+/** "Finalize.create", of which "Finalize.create marks" are for crash safety, and "Finalize.create transfers" for the disks that it moves. */
 export type Calls = Record<string, number>;
 
 const POLLS = new Set(["event.from", "event.inject"]);
+const isMark = (method: string): boolean => /^\w+\.(set|add_to|remove_from)_other_config$/.test(method);
 const isTransfer = (method: string): boolean => /^(PUT|GET) /.test(method);
 
 const WINDOWS = {
@@ -79,11 +81,12 @@ export async function mainPath(): Promise<Operation[]> {
 export function counted(operations: readonly Operation[]): Calls {
   const calls: Calls = {};
   const add = (key: string, count: number) => {
-    if (count > 0 || !key.endsWith(" transfers")) calls[key] = (calls[key] ?? 0) + count;
+    if (count > 0 || !/ (marks|transfers)$/.test(key)) calls[key] = (calls[key] ?? 0) + count;
   };
   for (const { name, requests } of operations) {
     const moved = requests.filter(({ method }) => isTransfer(method)).map(taskOf);
     add(name, requests.length - moved.length - requests.filter((request) => servesTransfer(request, moved)).length);
+    add(`${name} marks`, requests.filter(({ method }) => isMark(method)).length);
     add(`${name} transfers`, moved.length);
   }
   return calls;

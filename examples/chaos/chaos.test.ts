@@ -4,7 +4,8 @@ import { MainPath } from "./core.ts";
 import { inParallel, type Point, pointName, pointsOf, sample } from "./points.ts";
 import { FAULTS, KILLS, ORPHANS } from "./ways.ts";
 
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+// The same each time: a test must not fail by chance on a change that has nothing to do with it. `make chaos` draws another.
+const SEED = Number(process.env.SEED ?? 1);
 const MINUTES = 60_000;
 /** A kill after a call that only reads leaves the pool as the kill after the change before it does. */
 const changes = (method: string): boolean => !/^GET |^(session|task)\.|\.get_/.test(method);

@@ -5,7 +5,8 @@ import { ENGINE } from "../testing.ts";
 import { ENGINE_WAYS, EnginePath, engineOperations, engineWayName } from "./engine.ts";
 import { sample } from "./points.ts";
 
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+// The same each time: a test must not fail by chance on a change that has nothing to do with it. `make chaos` draws another.
+const SEED = Number(process.env.SEED ?? 1);
 
 describe.sequential("a run of the engine", { timeout: ENGINE }, () => {
   let path: EnginePath;
