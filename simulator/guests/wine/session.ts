@@ -25,6 +25,13 @@ tell() {
 wineserver -p
 wineboot -i >/dev/null 2>&1 </dev/null
 [ ! -e ${JOBS_FOLDER}/${FIRST_REGISTRY} ] || wine reg import '${JOBS_DRIVE}\\${FIRST_REGISTRY}' >/dev/null 2>&1 </dev/null
+# Now and then the first command after a boot has no PATH: it is up when one program finds another.
+tries=0
+until wine cmd /d /c "cmd /d /c exit 7" >/dev/null 2>&1 </dev/null; [ $? = 7 ]; do
+  tries=$((tries + 1))
+  echo "Wine is not up yet: a program did not find another"
+  [ $tries -lt 20 ] || exit 1
+done
 tell 0
 while read -r job && [ "$job" != off ]; do
   { wine cmd /d /c "${JOBS_DRIVE}\\\\$job.cmd" </dev/null 2>&1; tell "$job"; } &
