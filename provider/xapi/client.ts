@@ -131,10 +131,12 @@ function share(connection: Connection, options: ConnectOptions): Shared {
     overTls: connection.transferOverTls ?? true,
     times: shared.times,
   };
-  if (sessions.size === 0) process.on("beforeExit", () => void disconnectAll());
+  if (!process.listeners("beforeExit").includes(leave)) process.on("beforeExit", leave);
   sessions.set(key, shared);
   return shared;
 }
+
+const leave = (): void => void disconnectAll();
 
 /** One login through xen-api, which follows a pool member to its coordinator. Rejects with a Failure. */
 async function logIn(url: URL, { username, password }: Connection, trust: Trust): Promise<Login> {
