@@ -25,7 +25,7 @@ tell() {
 wineserver -p
 wineboot -i >/dev/null 2>&1 </dev/null
 [ ! -e ${JOBS_FOLDER}/${FIRST_REGISTRY} ] || wine reg import '${JOBS_DRIVE}\\${FIRST_REGISTRY}' >/dev/null 2>&1 </dev/null
-# Now and then the first command after a boot has no PATH: it is up when one program finds another.
+# Once in some thousand commands Wine's cmd does not find a program that is there; the first one after a boot had better not be it.
 tries=0
 until wine cmd /d /c "cmd /d /c exit 7" >/dev/null 2>&1 </dev/null; [ $? = 7 ]; do
   tries=$((tries + 1))
