@@ -37,8 +37,12 @@ bench: build ## Measure: XAPI calls, imports, waits
 	@.ci/install-system
 	@.ci/env npm run --silent bench
 
-chaos: build ## Kill and break at every call, and run again: POINTS=12 of each way (or all), SEED=, ONLY=way, POINT=one
+chaos: build ## Kill and break at every call, and run again: POINTS=12 of each way (or all), SEED=, ONLY=way, POINT=one; then long stories
 	@.ci/env npm run --silent chaos
+ifeq ($(ONLY)$(POINT),)
+	@XENLAYER_SEQUENCES=2000 npx vitest run provider/model.test.ts
+	@XENLAYER_STACKS=all .ci/env npx vitest run sdk/stacks.test.ts
+endif
 
 clean: ## Remove all that was made in this checkout
 	rm -rf dist node_modules .cache coverage examples/*/.work
