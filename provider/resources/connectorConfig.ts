@@ -98,7 +98,9 @@ export const connectorConfig = defineResource(connectFor, {
     const names = [...named.values()];
     throw new ConflictError(
       `the connector is not deleted: what was made through it exists: ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}`,
-      { hint: "destroy the layers first; what a lost state left is taken over by a ConnectorConfig with this connectorId" },
+      {
+        hint: "destroy the layers first; what a lost state left is taken over by a ConnectorConfig with this connectorId; where another stack has taken them over, `pulumi state delete` this connector",
+      },
     );
   },
 });
