@@ -1,5 +1,6 @@
 // What people do with stacks, through the real engine: replaced and tainted without a change, rolled back, taken out and added again, renamed, deleted from the state,
-// exported and imported, lost. XENLAYER_STACKS=all does all of it. A sealed version is taken each time, never built again, and the end leaves the pool as it was.
+// exported and imported, lost, retained, moved to another stack; and a password that is changed before the end. XENLAYER_STACKS=all does all of it. A sealed
+// version is taken each time, never built again, and the end leaves the pool as it was.
 import { copyFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it, vi } from "vitest";
@@ -111,6 +112,13 @@ it("a sealed version is taken, whatever is done to the stack", async () => {
     const { version: _version, ...without } = now;
     await up(without);
     await up(now);
+    // Retained: the engine forgets it and asks nobody.
+    await up({ ...now, options: "retainOnDelete: true" });
+    const asked = simulator.log.length;
+    expect(counts(await up(without))).toMatchObject({ delete: 4 });
+    expect(simulator.log.slice(asked).filter(({ method }) => /other_config|destroy/.test(method))).toEqual([]);
+    await up(now);
+    expect(disksOf("1")).toEqual(first);
     await writeFile(join(program.dir, "older.json"), exported);
     await program.expect(["stack", "import", "--file", "older.json"]);
     await up(now);
@@ -127,18 +135,52 @@ it("a sealed version is taken, whatever is done to the stack", async () => {
   const [record] = simulator.db.all("VDI").filter(([, { name_label }]) => name_label === "plat (layer record)");
   await using heir = await make({ version: "1" });
   await copyFile(join(program.dir, "windows.img"), join(heir.dir, "windows.img"));
-  await up({ version: "1", connectorId: record?.[1].other_config["xenlayer:connector"] ?? "" }, [], heir);
+  const heirs = { version: "1", connectorId: record?.[1].other_config["xenlayer:connector"] ?? "" };
+  await up(heirs, [], heir);
   expect(disksOf("1")).toEqual(first);
+  let last = "test";
   if (all) {
     const refused = await program.pulumi(["destroy", "--skip-preview"]);
     expect(refused.code).not.toBe(0);
     expect(refused.output).toContain("protected");
     await program.expect(["state", "unprotect", "--all", "--yes"]);
+
+    // The version is moved to another stack, which takes over what it needs; a component's children are moved by name.
+    last = "other";
+    await heir.expect(["stack", "init", last, "--no-select", "--copy-config-from", "test"]);
+    const parts = ["PackagingDisk", "PackagingMachine", "Finalize"].map((type) => urnOf(type));
+    const version = "urn:pulumi:test::program::xenlayer:index:LayerVersion::plat";
+    await heir.expect(["state", "move", "--source", "test", "--dest", last, version, ...parts, "--yes"]);
+    const { version: _version, ...rest } = heirs;
+    expect(counts(await up(rest, ["--stack", "test"], heir))).toEqual({ same: 4 });
+    const moved = await up(heirs, ["--stack", last], heir);
+    expect(counts(moved)).toMatchObject({ create: 3, same: 5 });
+    const left = await heir.pulumi(["destroy", "--skip-preview", "--stack", "test"]);
+    expect(left.output).toContain("pulumi state delete");
+    await heir.expect(["state", "delete", urnOf("ConnectorConfig", "pool"), "--stack", "test", "--yes"]);
+    await heir.expect(["destroy", "--skip-preview", "--stack", "test"]);
+    expect(disksOf("1")).toEqual(first);
   }
+
+  // The password is changed: destroy asks with what the state holds, where nothing else is said.
+  simulator.changePassword("rotated");
+  simulator.expireSessions();
+  if (all) {
+    const refused = await heir.pulumi(["destroy", "--skip-preview", "--stack", last]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.output).toContain("SESSION_AUTHENTICATION_FAILED");
+    // Given by the program, an up takes it into the state.
+    await heir.expect(["config", "set", "--stack", last, "--secret", "pool:password", "rotated"]);
+    expect(counts(await up(heirs, ["--stack", last], heir))).toMatchObject({ update: 6 });
+  }
+
   // The connector is the same one: it goes with the last that has layers in it.
-  await program.pulumi(["destroy", "--skip-preview"]);
+  vi.stubEnv("XENLAYER_PASSWORD", "rotated");
+  expect((await program.pulumi(["destroy", "--skip-preview"])).output).not.toContain("SESSION_AUTHENTICATION_FAILED");
+  if (all) vi.unstubAllEnvs();
   expect(disksOf("1")).toEqual(first);
-  await heir.expect(["destroy", "--skip-preview"]);
+  await heir.expect(["destroy", "--skip-preview", "--stack", last]);
+  vi.unstubAllEnvs();
   const { message: __, ...after } = simulator.state();
   expect(after).toEqual(before);
   await simulator.close();
