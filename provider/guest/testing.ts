@@ -193,6 +193,18 @@ export const systemDevices = (...devices: [section: string, vendor: string, vers
     ),
   );
 
+/** code: our own line's words (powershell.ts); ids in the form of learn.microsoft.com, device instance IDs. */
+export const powershellSays = (...lines: string[]): Raw => said(crlf(...lines));
+/** documentation: about_Language_Modes; the words are those of powershell.exe 5.1. */
+export const powershellMayNot: Raw = said(
+  "",
+  1,
+  crlf(
+    "New-Object : Cannot create type. Only core types are supported in this language mode.",
+    "    + FullyQualifiedErrorId : CannotCreateTypeConstrainedLanguage,Microsoft.PowerShell.Commands.NewObjectCommand",
+  ),
+);
+
 /** What a Windows or Linux guest says that has nothing pending. */
 export function quietAnswers(os: GuestOs): Map<string, Raw | "absent"> {
   const special: Record<string, Raw | "absent"> = {
@@ -209,6 +221,8 @@ export function quietAnswers(os: GuestOs): Map<string, Raw | "absent"> {
     "ngen-pending-32-v4": ngenDisplay(),
     "ngen-pending-64-v2": "absent",
     "ngen-pending-32-v2": "absent",
+    "device-restart": powershellSays("checked, none"),
+    "windows-update-says": powershellSays("checked, none"),
     "boot-start-xenbus": "absent",
     "boot-start-xenvbd": "absent",
     "run-once": contents("", ""),

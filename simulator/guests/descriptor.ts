@@ -22,8 +22,8 @@ const tools = z.strictObject({
 });
 export type Tools = z.output<typeof tools>;
 
-/** What waits for a restart when a program has ended; `temp-file`: rubbish to be deleted at it; `msi`: Windows Installer's suspended installation. */
-const pendingKind = z.enum(["reboot", "windows-update", "driver-reboot", "msi", "pfro", "temp-file", "rename"]);
+/** What waits for a restart when a program has ended; `device`, `update`: told by CIM and COM alone; `temp-file`: rubbish to be deleted at it; `msi`: Windows Installer's suspended installation. */
+const pendingKind = z.enum(["reboot", "windows-update", "driver-reboot", "msi", "pfro", "temp-file", "rename", "device", "update"]);
 export type PendingKind = z.output<typeof pendingKind>;
 
 const program = z.strictObject({

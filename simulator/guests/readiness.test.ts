@@ -70,13 +70,19 @@ describe("what stays after a restart", () => {
     ["RunOnce", "runOnce", { [`${CURRENT}\\RunOnce`]: { "Finish setup": ["REG_SZ", "C:\\setup.exe"] } }, "pending"],
     ["RunOnceEx", "runOnce", { "HKLM\\SOFTWARE\\Wow6432Node\\Microsoft\\Windows\\CurrentVersion\\RunOnceEx\\0001": {} }, "pending"],
     ["an encrypted volume", "bitLocker", { "HKLM\\SYSTEM\\XAPISIM\\Volume": { Encrypted: ["REG_DWORD", "100"] } }, "pending"],
+    [
+      "a Windows Update that does not answer",
+      "pendingReboot",
+      { "HKLM\\SYSTEM\\XAPISIM\\Restart": { WindowsUpdate: ["REG_DWORD", "2"] } },
+      "failed",
+    ],
     ["sessions of FSLogix", "fsLogix", { "HKLM\\SOFTWARE\\FSLogix\\Profiles\\Sessions\\S-1-5-21-7": {} }, "warned"],
     ["mapped drives", "residue", { "HKCU\\Network\\S": { RemotePath: ["REG_SZ", "\\\\server\\share"] } }, "warned"],
     ["a set-up that goes on", "windowsUpgrade", { "HKLM\\SYSTEM\\Setup": { SystemSetupInProgress: ["REG_DWORD", "0x1"] } }, "pending"],
   ])("%s", async (_what, check, registry, verdict) => {
     const judged = await finalize(windows({ tools, registry }), { limits: { rebootMax: 1, msiWaitSeconds: 60 } });
     expect(opened(judged)).toEqual([[check, verdict]]);
-    expect(judged.state).toBe(verdict === "warned" ? "ready" : "blocked");
+    expect(judged.state).toBe(verdict === "warned" ? "ready" : verdict === "failed" ? "failed" : "blocked");
   });
 
   it("a driver's start is the tools' business only where they are", async () => {
@@ -100,6 +106,29 @@ describe("what stays after a restart", () => {
     const machine = windows({ tools });
     machine.cds = ["tools.iso"];
     expect(opened(await finalize(machine))).toEqual([["residue", "warned"]]);
+  });
+});
+
+describe("what CIM and COM alone know", () => {
+  it.each([
+    ["device", /Windows can't use PCI\\VEN_5853&DEV_0001\\0 before/],
+    ["update", /Windows Update says so/],
+  ] as const)("a %s is mended by a restart, and blocks when it stays", async (kind, says) => {
+    const registry = { [`${CURRENT}\\RunOnce`]: { once: ["REG_SZ", "once.exe"] } } satisfies Registry;
+    const leaves = (pendingReboots: number) =>
+      windows({ tools, registry, programs: [{ match: "once.exe", pending: [kind], pendingReboots }] });
+    const gone = await finalize(leaves(1), { policies: { runOnce: "fix" } });
+    expect([gone.state, mended(gone)]).toEqual(["ready", ["run-once 0", "reboot 0"]]);
+    const stays = await finalize(leaves(99), { policies: { runOnce: "fix" } });
+    expect(stays.state).toBe("blocked");
+    expect(stays.summary).toMatch(says);
+  });
+
+  it("a device with another problem is nobody's restart", async () => {
+    const registry = {
+      "HKLM\\SYSTEM\\XAPISIM\\Restart": { Device: ["REG_SZ", "ROOT\\X\\0"], Problem: ["REG_DWORD", "28"] },
+    } satisfies Registry;
+    expect((await finalize(windows({ tools, registry }))).state).toBe("ready");
   });
 });
 

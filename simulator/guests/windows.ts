@@ -12,6 +12,7 @@ import { powershell } from "./windows/powershell.ts";
 import { type Answer, Environment, type Process } from "./windows/process.ts";
 import { imageOf, programFor, runProgram } from "./windows/programs.ts";
 import { Relay } from "./windows/relay.ts";
+import { askRestart } from "./windows/restarts.ts";
 import { type Host, Shell } from "./windows/shell.ts";
 import { Capture } from "./windows/streams.ts";
 import { System } from "./windows/system.ts";
@@ -222,6 +223,7 @@ export class Windows implements Host {
         powershell(args, process, {
           files: this.files,
           declared: (text, program, from) => this.#declared(text, program, from),
+          ask: (text) => askRestart(this.#booted.registry, text),
           bringOnline: (label) => this.#bringOnline(label),
           start: (program, from) =>
             this.#boot.run(program, () => new Shell(this, { ...from, env: from.env.copy() }).runLine(`"${program}"`)),

@@ -1,7 +1,7 @@
 // Drivers of the boot disk that wait for a restart, or that would not start at the next one. Sealed in this state, the layer's image may stop with 0x7B.
 // Signals: xenbus_monitor's requests (win-xenbus src/xen/config.c, src/xenbus.inf), NeedReboot of the tools before them (win-installer PVDevice.cs), and what
 // makes Windows leave a boot driver out: another Start than 0, or a key StartOverride, which the boot disk's new identity in an image brings to bear
-// (win-xenbus src/monitor/monitor.c removes it; xcp-ng's XenBootFix repairs it offline).
+// (win-xenbus src/monitor/monitor.c removes it; xcp-ng's XenBootFix repairs it offline). Of other vendors' drivers Plug and Play itself tells.
 import {
   type Check,
   cannotTell,
@@ -15,6 +15,7 @@ import {
   value,
   words,
 } from "../fact.ts";
+import { askedByPowerShell, sayNone, saySome } from "../powershell.ts";
 import { dword, parseRegQuery, type RegistryAnswer, registryValue, valueNamed } from "../registry.ts";
 
 const SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
@@ -51,6 +52,21 @@ const bootStarts = ["xenbus", "xenvbd"].map((driver): { driver: string; fact: Fa
     },
   },
 }));
+
+// CM_PROB_NEED_RESTART, 14: "This device cannot work properly until you restart your computer". Every Windows has devices that work (0): an answer without one is
+// none (exit code 3).
+const deviceRestart = askedByPowerShell(
+  "device-restart",
+  "$well = 0; $ids = @(); foreach ($each in Get-CimInstance -ClassName Win32_PnPEntity) { $code = $each.ConfigManagerErrorCode; " +
+    "if ($code -eq 0) { $well += 1 }; if ($code -eq 14) { $ids += $each.PNPDeviceID } }; " +
+    `if ($well -eq 0) { exit 3 }; if ($ids.Count -eq 0) { ${sayNone} } else { ${saySome}; Write-Output -InputObject $ids }`,
+  "reboot",
+);
+
+function judgeDevices(ids: readonly string[]): Judgement {
+  const named = ids.slice(0, 5).join(", ") + (ids.length > 5 ? ` and ${ids.length - 5} more` : "");
+  return pending(`${SEED} Windows can't use ${ids.length === 0 ? "a device that it does not name" : named} before (problem code 14).`);
+}
 
 function judgeRequests(answer: RegistryAnswer): Judgement {
   if (answer.values.length === 0) return pending(`${SEED} xenbus_monitor answered without saying which driver asks; restart the guest.`);
@@ -91,7 +107,7 @@ export const bootDiskDrivers: Check = {
   bit: { name: "reboot", value: 2 },
   policy: "fix",
   windows: {
-    facts: [xenbusRequests, requestKey, ...legacy.map(({ fact }) => fact), ...bootStarts.map(({ fact }) => fact)],
+    facts: [xenbusRequests, requestKey, ...legacy.map(({ fact }) => fact), ...bootStarts.map(({ fact }) => fact), deviceRestart],
     judge: (look) =>
       joinJudgements([
         judgeAbsent(xenbusRequests, look, judgeRequests),
@@ -100,6 +116,7 @@ export const bootDiskDrivers: Check = {
           judgeAbsent(fact, look, () => pending(`${SEED} Driver ${driver} has set ${SERVICES}\\${driver}\\Status, NeedReboot.`)),
         ),
         ...bootStarts.map(({ driver, fact }) => judgeAbsent(fact, look, (answer) => judgeStart(driver, answer))),
+        judgeAbsent(deviceRestart, look, judgeDevices),
       ]),
   },
 };

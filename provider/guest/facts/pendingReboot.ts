@@ -16,6 +16,7 @@ import {
   value,
   words,
 } from "../fact.ts";
+import { askedByPowerShell, sayNone, saySome } from "../powershell.ts";
 import {
   dword,
   parseRegQuery,
@@ -70,6 +71,16 @@ const updateExe = ["HKLM\\SOFTWARE\\Microsoft\\Updates", "HKLM\\SOFTWARE\\Wow643
   key,
   fact: registryValue(index === 0 ? "update-exe" : "update-exe-32", key, "UpdateExeVolatile", "reboot"),
 }));
+
+// Windows Update's own word, which Ansible and packer-plugin-windows-update ask for before its key. Where its service is disabled, as images often have it, the
+// object may refuse to answer: nothing is at work then, and what was left before shows in the key.
+const updateRestart = askedByPowerShell(
+  "windows-update-says",
+  "try { $asks = (New-Object -ComObject Microsoft.Update.SystemInfo).RebootRequired } " +
+    `catch { if ((Get-Service -Name wuauserv).StartType -ne 'Disabled') { exit 3 }; $asks = $false }; ` +
+    `if ($asks -eq $false) { ${sayNone} } else { if ($asks -eq $true) { ${saySome} } else { exit 4 } }`,
+  "reboot",
+);
 
 export const sessionManager = registryListing(
   "session-manager",
@@ -206,7 +217,14 @@ export const pendingReboot: Check = {
   policy: "fix",
   windows: {
     // The listing comes first: it is the proof that reg.exe answers, which makes the "not there" of the others believable.
-    facts: [sessionManager, computerName, ...keys.map(({ fact }) => fact), ...updateExe.map(({ fact }) => fact), serverManager],
+    facts: [
+      sessionManager,
+      computerName,
+      ...keys.map(({ fact }) => fact),
+      ...updateExe.map(({ fact }) => fact),
+      serverManager,
+      updateRestart,
+    ],
     judge: (look) => {
       const listing = look(sessionManager);
       const names = look(computerName);
@@ -234,6 +252,7 @@ export const pendingReboot: Check = {
             ? ready
             : pending(`${SEED} A role or feature waits for it (${SERVER_MANAGER}, RestartRequired).`);
         }),
+        judgeAbsent(updateRestart, look, () => pending(`${SEED} Windows Update says so (Microsoft.Update.SystemInfo, RebootRequired).`)),
       ]);
     },
   },

@@ -1,13 +1,15 @@
-// powershell.exe as far as steps need one: variables of the environment, output, exit codes, programs that the descriptor declares, and two things that the
-// storage and process cmdlets do: bringing an offline disk online, and starting a program.
+// powershell.exe as far as steps need one: variables of the environment, output, exit codes, programs that the descriptor declares, two things that the
+// storage and process cmdlets do: bringing an offline disk online, and starting a program, and two questions, to CIM and to COM (restarts.ts).
 // Any other statement ends the script as an unknown command does under $ErrorActionPreference = 'Stop': exit code 1 and PowerShell's own words.
 import type { Files } from "./files.ts";
-import type { Process } from "./process.ts";
+import type { Answer, Process } from "./process.ts";
 
 export interface PowerShellHost {
   readonly files: Files;
   /** Runs a declared program; undefined: there is none for this line. */
   declared(line: string, name: string, process: Process): Promise<number | undefined>;
+  /** What a line finds out by CIM or COM; undefined: it asks for nothing of the kind. */
+  ask(line: string): Answer | undefined;
   /** Brings offline disks online; with a label, those without such a volume are put back. */
   bringOnline(label: string | undefined): void;
   /** Starts a program and does not wait for it. */
@@ -49,6 +51,12 @@ class Script {
     if (/\bSet-Disk\b[^;}]*-IsOffline \$false/i.test(text)) {
       this.#host.bringOnline(/\bGet-Volume -FileSystemLabel (\w+)/i.exec(text)?.[1]);
       return undefined;
+    }
+    const answer = this.#host.ask(text);
+    if (answer !== undefined) {
+      this.#process.out.write(answer.out);
+      this.#process.err.write(answer.err);
+      return answer.rc;
     }
     // A backtick at the end of a line continues it.
     for (const line of text

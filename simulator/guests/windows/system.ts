@@ -7,6 +7,7 @@ import type { Files } from "./files.ts";
 import { addDriver } from "./inventory.ts";
 import { Ngen, ngenState } from "./ngen.ts";
 import { Registry } from "./registry.ts";
+import { RESTART_KEY, restarted } from "./restarts.ts";
 import type { ScheduledTask } from "./tasks.ts";
 import { VOLUME_KEY } from "./volumes.ts";
 
@@ -206,6 +207,7 @@ export class System {
       this.registry.deleteValue(key, "UpdateExeVolatile");
     this.#renameFiles();
     this.#checkVolume();
+    restarted(this.registry);
     const name = this.registry.value(`${CONTROL}\\ComputerName\\ComputerName`, "ComputerName")?.data[0] ?? this.#descriptor.hostName;
     // Made anew at each start from the other one.
     this.registry.setValue(`${CONTROL}\\ComputerName\\ActiveComputerName`, "ComputerName", "REG_SZ", [name], true);
@@ -249,6 +251,10 @@ export class System {
     } else if (kind === "driver-reboot")
       registry.setValue(`${SERVICES}\\xenbus_monitor\\Request\\XENVBD`, "Reboot", "REG_DWORD", ["0x1"], true);
     else if (kind === "msi") registry.createKey(INSTALLER_IN_PROGRESS);
+    else if (kind === "device") {
+      registry.setValue(RESTART_KEY, "Device", "REG_SZ", ["PCI\\VEN_5853&DEV_0001\\0"]);
+      registry.setValue(RESTART_KEY, "Problem", "REG_DWORD", ["14"]);
+    } else if (kind === "update") registry.setValue(RESTART_KEY, "WindowsUpdate", "REG_DWORD", ["1"]);
     else if (kind === "rename") {
       registry.setValue(`${CONTROL}\\ComputerName\\ComputerName`, "ComputerName", "REG_SZ", [`${this.#descriptor.hostName}-2`]);
     } else {
