@@ -1,6 +1,7 @@
 // Guests that misbehave on a pool: each ends in an error that names the machine's version and what was last seen, the machine is kept, and the next `up` goes on.
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { halfMade, type OpenStage, openStage, Story, windowsGuest } from "./testing.ts";
+import { getVersionReport } from "./functions.ts";
+import { halfMade, type OpenStage, openStage, Story, windowsGuest, withStage } from "./testing.ts";
 
 let stage: OpenStage;
 let story: Story;
@@ -92,4 +93,30 @@ it("a guest's text is shown as text: no control characters, no end", async () =>
   expect(error.message.length).toBeLessThan(6000);
   await layer.drop({ disk, machine: halfMade(error) });
   await stage.destroy(layer.made);
+});
+
+// The stamps are all of the guest's clock that counts anywhere: the guest has them as if its clock had been set while the step ran.
+it("a guest that changes its clock is sealed by what it said, and no step took a year or less than nothing", async () => {
+  await withStage(async (linux) => {
+    const guest = await Story.begin(linux, { guest: "linux", bootstrap: "xenlayer", bootSeconds: 5, shutdownSeconds: 2 });
+    const layer = await guest.layer("clock");
+    const stamped = (name: string, id: string, year: number) => ({
+      name,
+      run: `echo ${year}-01-01T00:00:00Z >"$XENLAYER_HOME/out/steps/${id}/started"`,
+      shell: "sh",
+    });
+    const install = [stamped("forward", "01", 1999), stamped("back", "02", 2999), { name: "plain", run: "true", shell: "sh" }];
+    const made = await layer.version("1", { machine: { install } });
+    expect(made.machine.outputs).toMatchObject({ ready: true });
+    const { connector } = guest;
+    const { report } = await getVersionReport(linux.front, { connector, versionId: String(made.seal.outputs.versionId) });
+    const { steps, times } = report;
+    expect(steps.map(({ name, seconds }) => [name, seconds])).toEqual([
+      ["forward", undefined],
+      ["back", undefined],
+      ["plain", expect.any(Number)],
+    ]);
+    expect(times.packagingSeconds).toBeLessThan(86_400);
+    expect(times.finalizingSeconds).toBeGreaterThanOrEqual(0);
+  });
 });

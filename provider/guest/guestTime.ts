@@ -1,14 +1,17 @@
 // Times as a guest's script writes them: ISO 8601 in UTC on Linux; cmd's %DATE% %TIME% on Windows, whose date is written as the locale wants it.
 
-/** Seconds from one to the other, by the guest's clock; undefined where it can't be told (a clock that was set back, a form that is not known). */
+/** Seconds from one to the other, by the guest's clock; undefined where it can't be told (a clock that was set, a form that is not known). */
 export function secondsBetween(started: string | undefined, finished: string | undefined): number | undefined {
   const [from, to] = [instant(started), instant(finished)];
-  if (from !== undefined && to !== undefined) return to < from ? undefined : Math.round((to - from) / 1000);
+  if (from !== undefined && to !== undefined) return to < from || to - from > A_DAY * 1000 ? undefined : Math.round((to - from) / 1000);
   const [begun, ended] = [timeOfDay(started), timeOfDay(finished)];
   if (begun === undefined || ended === undefined) return undefined;
-  // Past midnight; no step may take a day (its limit).
-  return Math.round(ended < begun ? ended + 86_400 - begun : ended - begun);
+  // Past midnight.
+  return Math.round(ended < begun ? ended + A_DAY - begun : ended - begun);
 }
+
+// The longest limit that a step may have, in seconds: more is a clock that was set.
+const A_DAY = 86_400;
 
 const instant = (text = ""): number | undefined =>
   /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) && !Number.isNaN(Date.parse(text)) ? Date.parse(text) : undefined;
