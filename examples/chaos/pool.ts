@@ -16,8 +16,8 @@ const LEFT_OUT = new Set([
   "console",
   "data_source",
 ]);
-/** What follows from other fields, or from what dom0 holds for a moment. */
-const DERIVED = new Set(["allowed_operations", "current_operations", "metrics", "last_updated", "sm_config", "MAC"]);
+/** What follows from other fields, from what dom0 holds for a moment, or from which host was at hand (`master` of a pool). */
+const DERIVED = new Set(["allowed_operations", "current_operations", "metrics", "last_updated", "sm_config", "MAC", "master"]);
 
 /** Every object as lines of text, in an order that does not depend on its ids. */
 export function poolText(simulator: Simulator): string[] {

@@ -9,10 +9,8 @@ import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
 import { type Lease, leaseSchema } from "./entry.ts";
 import { LEASE_MS, leftOf, newLease } from "./lease.ts";
-import { isCopy, isOurs, marksOf } from "./marks.ts";
+import { CLAIM, isCopy, isOurs, marksOf } from "./marks.ts";
 import { bearsMeta, LayerRecord, recordName } from "./record.ts";
-
-const CLAIM = "xenlayer:claim";
 
 /** Claims of this process that are at work: a failed one leaves its VDI to the next, which is of the same process perhaps. */
 const own = new Set<string>();

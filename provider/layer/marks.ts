@@ -89,6 +89,8 @@ export const lookKey = (build: string): string => `${PREFIX}looking:${build}`;
 
 /** When something was made that no lease tells of: while it is young, its run may be at work on it. */
 export const MADE = `${PREFIX}made`;
+/** On what is to become a layer's record, until it has its facts: which run makes it. */
+export const CLAIM = `${PREFIX}claim`;
 const YOUNG_MS = 3_600_000;
 
 export const isOutgrown = (object: Marked): boolean => Date.now() - Date.parse(object.other_config[MADE] ?? "") > YOUNG_MS;

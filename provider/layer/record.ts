@@ -10,7 +10,7 @@ import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import type { Rec } from "../xapi/records.ts";
 import { readDocument, writeDocument } from "./document.ts";
 import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema } from "./entry.ts";
-import { boundMarks, hasOwnUuid, marksOf } from "./marks.ts";
+import { boundMarks, CLAIM, hasOwnUuid, marksOf } from "./marks.ts";
 import { know } from "./restored.ts";
 
 const META = "xenlayer:meta:";
@@ -99,7 +99,8 @@ export class LayerRecord {
   static unmarked(vdis: readonly Rec<"VDI">[]): string[] {
     return vdis.flatMap((vdi) => {
       const layerId = DESCRIPTION.exec(vdi.name_description)?.[1];
-      return layerId === undefined || vdi.is_a_snapshot || bearsMeta(vdi) ? [] : [layerId];
+      // What is still claimed has lost nothing: it is being made, or a killed run has left it half made.
+      return layerId === undefined || vdi.is_a_snapshot || bearsMeta(vdi) || CLAIM in vdi.other_config ? [] : [layerId];
     });
   }
 
