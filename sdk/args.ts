@@ -73,7 +73,10 @@ export interface ConnectorArgs {
   address: pulumi.Input<string | pulumi.Input<string>[]>;
   /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
   username?: pulumi.Input<string | undefined>;
-  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  /**
+   * Its password; also XENLAYER_PASSWORD (best where passwords rotate: not in the state, and what it says now counts), or stack config
+   * `xenlayer:password`.
+   */
   password?: pulumi.Input<string | undefined>;
   /** How the hosts' certificates are verified; by default against the system's authorities. */
   tls?: pulumi.Input<TlsArgs | undefined>;
@@ -255,7 +258,10 @@ export interface Connector {
   address: string | string[];
   /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
   username?: string | undefined;
-  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  /**
+   * Its password; also XENLAYER_PASSWORD (best where passwords rotate: not in the state, and what it says now counts), or stack config
+   * `xenlayer:password`.
+   */
   password?: string | undefined;
   /** How the hosts' certificates are verified; by default against the system's authorities. */
   tls?: Tls | undefined;
@@ -700,7 +706,10 @@ export interface ConnectorConfigArgs {
   address: pulumi.Input<string | pulumi.Input<string>[]>;
   /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
   username?: pulumi.Input<string | undefined>;
-  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  /**
+   * Its password; also XENLAYER_PASSWORD (best where passwords rotate: not in the state, and what it says now counts), or stack config
+   * `xenlayer:password`.
+   */
   password?: pulumi.Input<string | undefined>;
   /** How the hosts' certificates are verified; by default against the system's authorities. */
   tls?: pulumi.Input<TlsArgs | undefined>;

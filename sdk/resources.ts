@@ -68,7 +68,10 @@ export class ConnectorConfig extends XenlayerResource {
   declare readonly address: pulumi.Output<string | string[]>;
   /** Account on the pool; also XENLAYER_USERNAME or stack config `xenlayer:username`. */
   declare readonly username: pulumi.Output<string | undefined>;
-  /** Its password; also XENLAYER_PASSWORD or stack config `xenlayer:password` (best where passwords rotate: no diff at all). */
+  /**
+   * Its password; also XENLAYER_PASSWORD (best where passwords rotate: not in the state, and what it says now counts), or stack config
+   * `xenlayer:password`.
+   */
   declare readonly password: pulumi.Output<string | undefined>;
   /** How the hosts' certificates are verified; by default against the system's authorities. */
   declare readonly tls: pulumi.Output<Tls | undefined>;
