@@ -13,6 +13,7 @@ import { generateScripts, secretScript } from "./scripts.ts";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Facts that only CIM and COM know (facts/bootDiskDrivers.ts, facts/pendingReboot.ts).
   "Get-CimInstance": ["ClassName"],
+  "Get-Service": ["Name"],
   "New-Object": ["ComObject"],
   "Get-Disk": [],
   "Get-Volume": ["FileSystemLabel", "ErrorAction"],
@@ -138,7 +139,7 @@ describe("the gate", () => {
       [...text.matchAll(/(?<![$.\w-])-?[A-Za-z]+(?:-[A-Za-z]+)?(?![\w.:\\])/g)].map(({ 0: word, index }) => ({ text, word, index })),
     );
     const named = words.filter(
-      ({ word }) => word.startsWith("-") || Object.hasOwn(ALLOWED, word) || ["foreach", "else", "if"].includes(word),
+      ({ word }) => word.startsWith("-") || Object.hasOwn(ALLOWED, word) || ["foreach", "else", "if", "try", "catch"].includes(word),
     );
     expect(named.length).toBeGreaterThan(10);
     fc.assert(

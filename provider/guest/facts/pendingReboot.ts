@@ -72,11 +72,12 @@ const updateExe = ["HKLM\\SOFTWARE\\Microsoft\\Updates", "HKLM\\SOFTWARE\\Wow643
   fact: registryValue(index === 0 ? "update-exe" : "update-exe-32", key, "UpdateExeVolatile", "reboot"),
 }));
 
-// Windows Update's own word, which Ansible and packer-plugin-windows-update ask for before its key. An object that can't be had or does not answer ends the line
-// with an exit code of its own: never quiet.
+// Windows Update's own word, which Ansible and packer-plugin-windows-update ask for before its key. Where its service is disabled, as images often have it, the
+// object may refuse to answer: nothing is at work then, and what was left before shows in the key.
 const updateRestart = askedByPowerShell(
   "windows-update-says",
-  "$asks = (New-Object -ComObject Microsoft.Update.SystemInfo).RebootRequired; " +
+  "try { $asks = (New-Object -ComObject Microsoft.Update.SystemInfo).RebootRequired } " +
+    `catch { if ((Get-Service -Name wuauserv).StartType -ne 'Disabled') { exit 3 }; $asks = $false }; ` +
     `if ($asks -eq $false) { ${sayNone} } else { if ($asks -eq $true) { ${saySome} } else { exit 4 } }`,
   "reboot",
 );
