@@ -44,6 +44,7 @@ export interface StateResource {
 export class Program implements AsyncDisposable {
   readonly dir: string;
   readonly #options: ProgramOptions;
+  #typesChecked = false;
 
   private constructor(dir: string, options: ProgramOptions) {
     this.dir = dir;
@@ -93,6 +94,7 @@ export class Program implements AsyncDisposable {
 
   /** Writes the program anew. */
   async edit(program: string): Promise<void> {
+    this.#typesChecked = false;
     await writeFile(join(this.dir, "index.ts"), program);
   }
 
@@ -103,6 +105,8 @@ export class Program implements AsyncDisposable {
     await rm(log, { force: true });
     const flags = operation ? ["--event-log", log, ...(args[0] === "preview" ? [] : ["--yes"])] : [];
     const { code, output } = await this.#execute([...args, ...flags, "--non-interactive", "--color", "never"]);
+    // What has been checked once need not be checked by every command.
+    if (code === 0 && (args[0] === "preview" || args[0] === "up")) this.#typesChecked = true;
     const lines = operation ? await readFile(log, "utf8").catch(() => "") : "";
     const events = lines
       .split("\n")
@@ -143,6 +147,7 @@ export class Program implements AsyncDisposable {
   // .ci/env decides about Pulumi's variables, so these come after it.
   #command(args: readonly string[]): [string, ...string[]] {
     const variables = [`PULUMI_BACKEND_URL=file://${join(this.dir, "state")}`, "PULUMI_DEBUG_COMMANDS=true"];
+    if (this.#typesChecked) variables.push("PULUMI_NODEJS_TRANSPILE_ONLY=true");
     return [join(checkout, ".ci", "env"), "env", ...variables, "pulumi", ...args];
   }
 

@@ -1,5 +1,5 @@
 // The real engine with its processes killed at a sample of calls, and Ctrl-C and SIGTERM at each stage. `make chaos` tries more.
-import { setTimeout as delay } from "node:timers/promises";
+import type { ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ENGINE } from "../testing.ts";
 import { ENGINE_WAYS, EnginePath, engineOperations, engineWayName } from "./engine.ts";
@@ -36,20 +36,30 @@ describe.sequential("a run of the engine", { timeout: ENGINE }, () => {
     ["SIGTERM while the guest is waited for", ["SIGTERM"], /VM\.start$/, 1],
   ] as const)("%s: what was at work is recorded, or goes on with the next up", async (_, signals, message, after) => {
     await path.begin("up");
-    let engine = (_signal: NodeJS.Signals): unknown => undefined;
-    // The call is held until both have come.
+    let engine: ChildProcess | undefined;
+    // The call is held until the engine has heard all of them.
     const happens = async () => {
-      for (const signal of signals) {
-        engine(signal);
-        await delay(300);
-      }
+      if (engine === undefined) return;
+      for (const signal of signals) await heard(engine, signal);
     };
     path.simulator.fault({ message, after, happens });
     const run = await path.run("up", (child) => {
-      engine = (signal) => child.kill(signal);
+      engine = child;
     });
     expect(run.code).not.toBe(0);
     if (signals.length === 1) expect(run.output).toMatch(/cancell?ed/);
     expect(await path.converged("up")).toBeUndefined();
   });
 });
+
+/** Sends a signal to an engine and waits until it says that it has it, or has ended. */
+function heard(engine: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((resolve) => {
+    for (const stream of [engine.stdout, engine.stderr])
+      stream?.on("data", (text: string) => {
+        if (/(\^C|SIGTERM) received; (cancelling|terminating)/.test(text)) resolve();
+      });
+    engine.once("exit", () => resolve());
+    engine.kill(signal);
+  });
+}

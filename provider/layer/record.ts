@@ -7,6 +7,7 @@ import * as z from "zod";
 import { ConflictError, ProviderError, XapiError } from "../errors.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
+import { isGone } from "../xapi/pool.ts";
 import type { Rec } from "../xapi/records.ts";
 import { readDocument, writeDocument } from "./document.ts";
 import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema } from "./entry.ts";
@@ -167,7 +168,10 @@ export class LayerRecord {
     const prefix = versionPrefix(name);
     const keys = new Set([...keysOf(this.vdi, prefix), `${prefix}${slot.generation}`]);
     for (const key of [...keys].sort((a, b) => generationOf(a) - generationOf(b)))
-      await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
+      await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key).catch((error: unknown) => {
+        // With the record, by another run that removes its layer, everything in it has gone.
+        if (!isGone(error, this.vdi.$ref)) throw error;
+      });
     const other_config = Object.fromEntries(Object.entries(this.vdi.other_config).filter(([key]) => !keys.has(key)));
     this.vdi = { ...this.vdi, other_config };
     this.slots.delete(name);

@@ -163,7 +163,8 @@ export class PoolXapi implements Xapi {
   }
 }
 
-function isGone(error: unknown, ref: string): boolean {
+/** Whether what was asked of is not there any more. */
+export function isGone(error: unknown, ref: string): boolean {
   return error instanceof XapiError && error.code === "HANDLE_INVALID" && error.params.includes(ref);
 }
 
