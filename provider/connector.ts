@@ -19,7 +19,9 @@ export const connectorShape = {
     .string()
     .min(1)
     .optional()
-    .describe("Its password; also XENLAYER_PASSWORD (best where passwords rotate: not in the state, and what it says now counts), or stack config `xenlayer:password`.")
+    .describe(
+      "Its password; also XENLAYER_PASSWORD (best where passwords rotate: not in the state, and what it says now counts), or stack config `xenlayer:password`.",
+    )
     .meta({ secret: true }),
   tls: z
     .strictObject({
