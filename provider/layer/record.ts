@@ -248,7 +248,6 @@ const keysOf = (vdi: Rec<"VDI"> | undefined, prefix: string): string[] =>
   Object.keys(vdi?.other_config ?? {}).filter((key) => key.startsWith(prefix));
 // "version sealed" and "version changed" are said by different resources, each with a comment of its own; what a seal let through is said beside it.
 const kindOf = (event: string): string => {
-  // What a seal let through is said beside its comment.
   if (event.startsWith("checks")) return "checks";
   return /^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal";
 };
