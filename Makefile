@@ -37,7 +37,7 @@ bench: build ## Measure: XAPI calls, imports, waits
 	@.ci/install-system
 	@.ci/env npm run --silent bench
 
-chaos: build ## Kill and break at every call, and run again: POINTS=12 of each way (or all), SEED=, ONLY=way, POINT=one; then long stories
+chaos: build ## Kill and break at every call, and run again: POINTS=12 of each way (or all), ENGINE_POINTS=, SEED=, ONLY=way, POINT=one; then long stories
 	@.ci/env npm run --silent chaos
 ifeq ($(ONLY)$(POINT),)
 	@XENLAYER_SEQUENCES=2000 npx vitest run provider/model.test.ts

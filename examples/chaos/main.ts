@@ -1,12 +1,22 @@
 // `make chaos`: something goes wrong at calls of the main path, its bump and its destroy, through the core and through the real engine; a table of how it ended.
-// POINTS: most points of each way (all: every one). SEED: draws the same points again. ONLY: ways whose name has this in it. POINT: one point, as it was named.
+// POINTS: most points of each way (all: every one). ENGINE_POINTS: the same for the real engine, a third of POINTS where it is not told, as its runs take seconds; 0: none.
+// SEED: draws the same points again. ONLY: ways whose name has this in it. POINT: one point, as it was named.
 import { MainPath, unitName, units } from "./core.ts";
 import { ENGINE_WAYS, EnginePath, engineOperations, engineWayName } from "./engine.ts";
 import { inParallel, type Point, pointName, pointsOf, sample } from "./points.ts";
 import { WAYS } from "./ways.ts";
 
-const { POINTS = "12", SEED = String(Math.floor(Math.random() * 2 ** 31)), ONLY = "", POINT = "", WORKERS = "2" } = process.env;
-const most = POINTS === "all" ? Number.POSITIVE_INFINITY : Number(POINTS);
+const {
+  POINTS = "12",
+  ENGINE_POINTS,
+  SEED = String(Math.floor(Math.random() * 2 ** 31)),
+  ONLY = "",
+  POINT = "",
+  WORKERS = "2",
+} = process.env;
+const count = (text: string): number => (text === "all" ? Number.POSITIVE_INFINITY : Number(text));
+const most = count(POINTS);
+const mostOfEngine = ENGINE_POINTS === undefined ? Math.ceil(most / 3) : count(ENGINE_POINTS);
 /** One point by itself is tried with what is quickest: the same unit again. */
 const THEN = ["again", "again", "to the end", "destroy"] as const;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -36,7 +46,7 @@ function note(operation: string, way: string, name: string, { problem, orphans }
 }
 
 const wanted = (name: string): boolean => (POINT === "" ? name.includes(ONLY) : POINT.split(":").at(1) === name);
-const chosen = <T>(all: readonly T[], name: (one: T) => string): T[] =>
+const chosen = <T>(all: readonly T[], most: number, name: (one: T) => string): T[] =>
   POINT === "" ? sample(all, most, Number(SEED)) : all.filter((one) => name(one) === POINT);
 
 say(`SEED=${SEED} POINTS=${POINTS}`);
@@ -44,7 +54,7 @@ for (const pool of ["small", "ha"] as const) {
   const ways = WAYS.filter((way) => (way.pool ?? "small") === pool && wanted(way.name));
   if (ways.length === 0) continue;
   await using path = await MainPath.record(pool);
-  const points = ways.flatMap((way) => chosen<Point>(pointsOf(path, way), pointName));
+  const points = ways.flatMap((way) => chosen<Point>(pointsOf(path, way), most, pointName));
   say(`the core, pool "${pool}": ${points.length} points`);
   await inParallel(points, Number(WORKERS), async (point) => {
     const outcome = await path.point(point.at, point.n, point.way, POINT === "" ? THEN[point.n % THEN.length] : undefined);
@@ -54,13 +64,12 @@ for (const pool of ["small", "ha"] as const) {
 }
 
 const engineWays = ENGINE_WAYS.filter((way) => wanted(engineWayName(way)));
-if (engineWays.length > 0) {
+if (engineWays.length > 0 && mostOfEngine > 0) {
   await using path = await EnginePath.record();
   for (const way of engineWays) {
     const all = engineOperations.flatMap((operation) => Array.from({ length: path.calls(operation) }, (_, n) => ({ operation, n, way })));
     const name = ({ operation, n }: (typeof all)[number]): string => `${operation}:${engineWayName(way)}:${n}`;
-    // A run of the engine takes seconds.
-    const few = POINT === "" && most !== Number.POSITIVE_INFINITY ? sample(all, Math.ceil(most / 3), Number(SEED)) : chosen(all, name);
+    const few = chosen(all, mostOfEngine, name);
     say(`the real engine, ${engineWayName(way)}: ${few.length} points`);
     for (const point of few) {
       const outcome = await path.point(point.operation, point.n, way);
