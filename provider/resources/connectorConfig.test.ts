@@ -70,6 +70,24 @@ it("is not deleted while something exists that was made through it, and names th
   });
 });
 
+it("takes away what a killed run left before any state knew of it, but not what another run is making", async () => {
+  await withStage(async (stage) => {
+    const story = await Story.begin(stage);
+    const records = () => stage.sim.db.all("VDI").filter(([, { name_label }]) => name_label.startsWith("halfway"));
+    expect(await killedAt(stage, { message: /VDI.set_name_description$/ }, () => story.layer("halfway"))).toBe(true);
+    const [[ref, { other_config }] = expect.fail("nothing was left")] = records();
+    const claim = { run: "other", host: "elsewhere", pid: 1, until: Date.now() + 60_000 };
+    stage.sim.db.update("VDI", ref, { other_config: { ...other_config, "xenlayer:claim": JSON.stringify(claim) } });
+    await stage.destroy(story.os);
+    await expect(stage.destroy(story.config)).rejects.toThrow(
+      'what was made through it exists: "halfway (layer record)", which a run is making',
+    );
+    stage.sim.db.update("VDI", ref, { other_config });
+    await stage.destroy(story.config);
+    expect(records()).toEqual([]);
+  });
+});
+
 it("removes the probe that a killed run of it left, one of long ago, and nobody else's", async () => {
   await withStage(async (stage) => {
     const xapi = await reach(stage);

@@ -4,8 +4,10 @@ import * as z from "zod";
 import { connectorShape } from "../connector.ts";
 import { type ConnectorFacts, type ConnectorSettings, leftProbes, testConnector } from "../connectorTest.ts";
 import { ConflictError, InputError } from "../errors.ts";
+import { claims } from "../layer/claim.ts";
+import { collect } from "../layer/collect.ts";
 import { hasOwnUuid, isOurs, marksOf } from "../layer/marks.ts";
-import { LayerRecord } from "../layer/record.ts";
+import { bearsMeta, LayerRecord } from "../layer/record.ts";
 import { type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
@@ -80,20 +82,23 @@ export const connectorConfig = defineResource(connectFor, {
   },
 
   async delete(ctx, _id, state) {
+    const connector = state.connectorId;
     const xapi = await ctx.connect(state);
+    // What killed runs left behind before any state knew of it: the next run would take it away, and there is none.
+    const { failed } = await collect(ctx, xapi, [connector]);
     // Everywhere: the connector may have been given another storage repository since.
     const vdis = await xapi.all("VDI");
-    const layers = LayerRecord.among(xapi, vdis).filter((layer) => layer.meta.connectorId === state.connectorId);
+    const layers = LayerRecord.among(xapi, vdis).filter((layer) => layer.meta.connectorId === connector);
     const named = new Map(layers.map((layer) => [layer.vdi.uuid, `layer "${layer.meta.name}"`]));
-    // Bound marks only: a copy that somebody made of one of our disks is theirs.
-    for (const vdi of vdis)
-      if (
-        isOurs(vdi, { connector: state.connectorId, role: "disk" }) &&
-        hasOwnUuid(vdi) &&
-        !layers.some(({ layerId }) => layerId === marksOf(vdi)?.layer)
-      )
+    for (const { thing, problem } of failed) named.set(problem, `what a killed run left, a ${thing.what} (${problem})`);
+    for (const vdi of vdis) {
+      if (isOurs(vdi, { connector, role: "layer" }) && !bearsMeta(vdi) && claims(xapi, vdi))
+        named.set(vdi.uuid, `"${vdi.name_label}", which a run is making`);
+      // Bound marks only: a copy that somebody made of one of our disks is theirs.
+      if (isOurs(vdi, { connector, role: "disk" }) && hasOwnUuid(vdi) && !layers.some(({ layerId }) => layerId === marksOf(vdi)?.layer))
         named.set(vdi.uuid, `disk "${vdi.name_label}" (${vdi.uuid})`);
-    for (const left of leftProbes(vdis, state.connectorId)) await xapi.destroy("VDI", left.$ref);
+    }
+    for (const left of leftProbes(vdis, connector)) await xapi.destroy("VDI", left.$ref);
     if (named.size === 0) return;
     const names = [...named.values()];
     throw new ConflictError(
