@@ -8,30 +8,14 @@ import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { announceTools } from "./tools.ts";
 import { cloudbaseInit } from "./windows/cloudbaseInit.ts";
 import { Files } from "./windows/files.ts";
-import { powershell } from "./windows/powershell.ts";
-import { type Answer, Environment, type Process } from "./windows/process.ts";
-import { imageOf, programFor, runProgram } from "./windows/programs.ts";
+import { Launcher } from "./windows/launcher.ts";
+import { Environment, type Process } from "./windows/process.ts";
 import { Relay } from "./windows/relay.ts";
-import { askRestart } from "./windows/restarts.ts";
 import { type Host, Shell } from "./windows/shell.ts";
 import { Capture } from "./windows/streams.ts";
 import { System } from "./windows/system.ts";
-import { BUILT_IN, builtIn, frameworkOf } from "./windows/system32.ts";
+import { BUILT_IN } from "./windows/system32.ts";
 import type { ScheduledTask } from "./windows/tasks.ts";
-
-const IDLE_PROCESSES = [
-  "System Idle Process",
-  "System",
-  "Registry",
-  "smss.exe",
-  "csrss.exe",
-  "wininit.exe",
-  "services.exe",
-  "lsass.exe",
-  "svchost.exe",
-  "svchost.exe",
-  "spoolsv.exe",
-];
 
 export class WindowsGuest implements Guest {
   readonly #descriptor: WindowsDescriptor;
@@ -64,9 +48,8 @@ export class Windows implements Host {
   readonly #host: GuestHost;
   readonly #descriptor: WindowsDescriptor;
   readonly #payload: Payload | undefined;
-  readonly #images: string[] = [];
+  readonly #launcher: Launcher;
   readonly #tasks = new Set<string>();
-  readonly #others: (() => readonly string[]) | undefined;
   #system: System | undefined;
   #random = 0;
   /** The VM tools' agent and drivers are at work: what is installed may wait for a restart. */
@@ -77,7 +60,16 @@ export class Windows implements Host {
     this.#descriptor = descriptor;
     this.#host = host;
     this.#boot = boot;
-    this.#others = processes;
+    this.#launcher = new Launcher(this, {
+      boot,
+      descriptor,
+      host,
+      system: () => this.#booted,
+      others: () => processes?.(),
+      toolsInstalled: () => this.#announce(),
+      bringOnline: (label) => this.#bringOnline(label),
+      startTask: (task, name) => this.#startTask(task, name),
+    });
     const [system] = host.disks;
     const volume = system === undefined ? undefined : FatVolume.open(system.disk);
     if (volume !== undefined) this.files.mount("C", volume);
@@ -211,107 +203,8 @@ export class Windows implements Host {
     this.#boot.run("program", work);
   }
 
-  async launch(line: string, name: string, args: readonly string[], process: Process): Promise<number | undefined> {
-    if (this.#boot.signal.aborted) throw this.#boot.signal.reason;
-    const declared = await this.#declared(line, name, process);
-    if (declared !== undefined) return declared;
-    const path = /[\\/:]/.test(name) ? this.files.full(this.files.locate(name, process.cwd)) : name;
-    const rest = line.slice(line.indexOf(name) + name.length).replace(/^"/, "");
-    if (isProgram(path, "cmd")) return this.#cmd(rest, process);
-    if (isProgram(path, "powershell") || /^C:\\Windows\\System32\\WindowsPowerShell\\v1\.0\\powershell(\.exe)?$/i.test(path)) {
-      return this.#running("powershell.exe", () =>
-        powershell(args, process, {
-          files: this.files,
-          declared: (text, program, from) => this.#declared(text, program, from),
-          ask: (text) => askRestart(this.#booted.registry, text),
-          bringOnline: (label) => this.#bringOnline(label),
-          start: (program, from) =>
-            this.#boot.run(program, () => new Shell(this, { ...from, env: from.env.copy() }).runLine(`"${program}"`)),
-        }),
-      );
-    }
-    const answer = await this.#answer(path, args, rest, process);
-    if (answer === undefined) return undefined;
-    process.out.write(answer.out);
-    process.err.write(answer.err);
-    return answer.rc;
-  }
-
-  async #answer(path: string, args: readonly string[], rest: string, process: Process): Promise<Answer | undefined> {
-    const system = this.#booted;
-    const framework = frameworkOf(path);
-    if (framework !== undefined) return this.#running("ngen.exe", () => system.ngen.run(framework, args, (ms) => this.#boot.sleep(ms)));
-    const program = builtIn(path);
-    return this.#running(imageOf(path), async () =>
-      program?.(
-        {
-          system,
-          files: this.files,
-          descriptor: this.#descriptor,
-          process,
-          processes: () => this.#processes(),
-          cds: this.#host.cds.map(({ name }) => name),
-          sleep: (ms) => this.#boot.sleep(ms),
-          startTask: (task, name) => this.#startTask(task, name),
-          power: (how, delay) => {
-            if (this.#boot.asked) return false;
-            this.#boot.power(how, this.#descriptor.shutdownSeconds, delay);
-            return true;
-          },
-        },
-        args,
-        rest,
-      ),
-    );
-  }
-
-  async #declared(line: string, name: string, process: Process): Promise<number | undefined> {
-    const media = this.#host.cds.map((cd) => cd.name);
-    const program = programFor(this.#descriptor, line, process, { files: this.files, media });
-    if (program === undefined) return undefined;
-    return runProgram(program, name, process, {
-      system: this.#booted,
-      files: this.files,
-      media,
-      sleep: (ms) => this.#boot.sleep(ms),
-      forever: () => this.#boot.forever(),
-      running: (image, work) => this.#running(image, work),
-      toolsInstalled: () => this.#announce(),
-      log: (text) => this.#host.log(text),
-    });
-  }
-
-  /** cmd [/d] [/s] [/q] [/v:on] /c line: another shell, whose changes to the environment are its own. */
-  async #cmd(rest: string, process: Process): Promise<number> {
-    const [options = ""] = /^(\s*\/(?!c\b)[a-z](?::\w+)?)*/i.exec(rest) ?? [];
-    const [call, line = ""] = /^\s*\/c\s*(.*)$/is.exec(rest.slice(options.length)) ?? [];
-    // Without /c it waits for somebody to type; the input of a script has ended.
-    if (call === undefined) return 0;
-    const shell = new Shell(this, { ...process, env: process.env.copy() });
-    if (/\/v:on/i.test(options)) shell.delayed = true;
-    const plain = line.trim();
-    // The first and the last quote go, unless they are the only two and hold a program's name (cmd /?).
-    const named = /^"[^"]*"$/.test(plain) && !/[&<>()@^|]/.test(plain) && this.files.exists(this.files.locate(plain, process.cwd));
-    return this.#running("cmd.exe", () =>
-      shell.runLine(plain.startsWith('"') && !named ? plain.slice(1).replace(/"([^"]*)$/, "$1") : plain),
-    );
-  }
-
-  async #running<T>(image: string, work: () => Promise<T>): Promise<T> {
-    this.#images.push(image);
-    try {
-      return await work();
-    } finally {
-      this.#images.splice(this.#images.indexOf(image), 1);
-    }
-  }
-
-  #processes(): string[] {
-    const system = this.#booted;
-    const tools = system.tools === undefined ? [] : ["xenagent.exe", "xenbus_monitor_9_1_12_94.exe"];
-    const installer = system.installerWorks ? ["msiexec.exe", "msiexec.exe"] : system.installerIdles ? ["msiexec.exe"] : [];
-    const others = this.#others?.() ?? [...IDLE_PROCESSES, ...tools, ...installer, "cmd.exe"];
-    return [...others, ...system.ngen.workers().map(() => "mscorsvw.exe"), ...this.#images];
+  launch(line: string, name: string, args: readonly string[], process: Process): Promise<number | undefined> {
+    return this.#launcher.launch(line, name, args, process);
   }
 
   #announce(): void {
@@ -348,6 +241,3 @@ export class Windows implements Host {
     ]);
   }
 }
-
-const isProgram = (path: string, name: string): boolean =>
-  new RegExp(`^(?:C:\\\\Windows\\\\System32\\\\)?${name}(?:\\.exe)?$`, "i").test(path);
