@@ -117,7 +117,9 @@ export function explain(error: unknown): string {
     if (cause instanceof ProviderError) hint ??= cause.hint;
   }
   if (error instanceof AggregateError) for (const inner of error.errors) parts.push(explain(inner));
-  return parts.join(": ") + (hint === undefined ? "" : `. Hint: ${hint}`);
+  const said = parts.join(": ");
+  // What is initialised with errors has the whole paragraph for its message.
+  return hint === undefined || said.endsWith(`. Hint: ${hint}`) ? said : `${said}. Hint: ${hint}`;
 }
 
 /** `90000` as "90 s", `600000` as "10 min". */

@@ -1,5 +1,6 @@
 // The life of a version, as a contract (design): each sentence, through the core as a front drives it, against the simulator over the wire.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { explain } from "./errors.ts";
 import { getLayerVersions } from "./functions.ts";
 import { type ConnectorCredentials, UNKNOWN } from "./resource.ts";
 import { connectFor } from "./session.ts";
@@ -139,6 +140,23 @@ describe("the life of a version", () => {
       expect(seal.outputs).toMatchObject({ report: { state: "ready" } });
       await layer.drop(old);
     }));
+
+  it.each([
+    ["SR_FULL", "VDI.clone", ["21474836480", "1048576"]],
+    ["SR_BACKEND_FAILURE_44", "VDI.create", ["", "There is insufficient space", ""]],
+    ["SR_BACKEND_FAILURE_180", "VM.start", ["", "Volume Group out of space.", ""]],
+  ])(
+    "a build that the storage has no room for ends with a sentence that says so, whoever says it (%s), and the next up goes on",
+    (code, failed, params) =>
+      withLayer(`no room ${code}`, async (layer) => {
+        stage.sim.fault({ code, message: new RegExp(`${failed}$`), params });
+        const failure = await layer.version("1").catch((error: unknown) => error);
+        expect(explain(failure)).toBe(
+          `${failed} failed: ${code} (${params.join(", ")}). Hint: there is not enough space on the storage repository: free some space, or use another one`,
+        );
+        await layer.drop(await layer.version("1"));
+      }),
+  );
 
   it("a failed build that is given up leaves nothing", () =>
     withLayer("given up", async (layer) => {

@@ -39,6 +39,8 @@ const SECOND = 1000;
 /** A path that lasts: a toolstack restart, a coordinator that moves. */
 const restart: Retry = { tries: 24, delayMs: 5 * SECOND };
 const brief: Retry = { tries: 10, delayMs: SECOND };
+const noSpace: Code = { means: "there is not enough space on the storage repository", hint: "free some space, or use another one" };
+const unplugged: Code = { means: "the storage repository is not available", hint: "check that it is attached (XenCenter: repair the SR)" };
 const unreachable = "check the address and port, that the host is up, and that nothing between here and there blocks it";
 
 const table: Record<string, Code> = {
@@ -94,9 +96,15 @@ const table: Record<string, Code> = {
   },
   HOST_NOT_ENOUGH_FREE_MEMORY: { means: "the host has too little free memory", hint: "free some, or give the machine less (`memoryGiB`)" },
   SR_HAS_NO_PBDS: { means: "the storage repository is attached to no host", hint: "plug its PBD (XenCenter: repair the SR)" },
-  SR_BACKEND_FAILURE_44: { means: "there is not enough space on the storage repository", hint: "free some space, or use another one" },
+  // Who finds it says it in its own way: XAPI (datamodel_errors.ml), SM's drivers (SRNoSpace), and SM when a thin volume can't grow to be attached (LVMProvisionAttach).
+  SR_FULL: noSpace,
+  SR_BACKEND_FAILURE_44: noSpace,
+  SR_BACKEND_FAILURE_180: noSpace,
   SR_BACKEND_FAILURE_46: { means: "the storage does not find the disk" },
-  SR_BACKEND_FAILURE_47: { means: "the storage repository is not available", hint: "check that it is attached (XenCenter: repair the SR)" },
+  SR_BACKEND_FAILURE_47: unplugged,
+  // XAPI's own word, where no storage plugin has the SR (storage_utils.ml).
+  SR_NOT_ATTACHED: unplugged,
+  SR_UNHEALTHY: { means: "the storage repository says that it is not well", hint: "see its storage, and the pool's alerts" },
   SR_BACKEND_FAILURE_79: { means: "the storage refuses this disk size", hint: "VHD disks have 2 MiB to 2040 GiB" },
   SR_BACKEND_FAILURE_109: { means: "the disk's chain of clones is too long", hint: "let the storage coalesce it, or make a full copy" },
   VDI_IO_ERROR: {
