@@ -15,9 +15,11 @@ const TESTS = [
   `${FACTS}/facts.test.ts`,
   "provider/guest/verdict.test.ts",
   "provider/guest/judging.test.ts",
+  "provider/guest/guestTime.test.ts",
+  "provider/guest/inventory.test.ts",
 ];
 /** Properties and programs of the machine: too slow to be asked hundreds of times, and the tables have to be enough. */
-const LEFT_OUT = /^(whatever a guest answers|no mutated report|under )/;
+const LEFT_OUT = /^(whatever a guest answers|no mutated report|reads any text|under )/;
 
 export interface Score {
   readonly killed: number;
@@ -45,7 +47,7 @@ export const describe = (name, body) => { path.push(name); body(); path.pop(); }
 describe.each = (rows) => (name, body) => { for (const row of rows) { const args = Array.isArray(row) ? row : [row]; describe(named(name, args), () => body(...args)); } };
 `;
 
-/** Sources that judge: one file a check, and what joins them. */
+/** Sources that judge and read answers: one file a check, and what joins them. */
 function judged(): string[] {
   const facts = readdirSync(FACTS).filter((name) => name.endsWith(".ts") && !/(\.test|testing)\.ts$/.test(name));
   return [
@@ -55,6 +57,9 @@ function judged(): string[] {
     "provider/guest/registry.ts",
     "provider/guest/processes.ts",
     "provider/guest/files.ts",
+    "provider/guest/powershell.ts",
+    "provider/guest/guestTime.ts",
+    "provider/guest/inventory.ts",
   ];
 }
 
@@ -132,7 +137,7 @@ export async function mutationRows(progress: (line: string) => void): Promise<Ro
   const score = (100 * killed) / (killed + survivors.length);
   return [
     {
-      figure: "mutation score of the judges",
+      figure: "mutation score of the judges and parsers",
       measured: `${score.toFixed(1)} % (${killed} of ${killed + survivors.length} mutants noticed)`,
       aim: "at least 90 %",
       met: score >= 90,

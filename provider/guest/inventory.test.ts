@@ -67,16 +67,27 @@ describe("a Windows guest's inventory", () => {
     expect(driverPackages("Microsoft PnP Utility\r\n\r\nNo published driver packages were found on the system.\r\n")).toEqual([]);
   });
 
-  it("names Windows 11, which calls itself Windows 10 in its registry, with its build and patch", () => {
-    const system = lines(
-      "",
-      "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion",
-      "    ProductName    REG_SZ    Windows 10 Enterprise",
-      "    DisplayVersion    REG_SZ    23H2",
-      "    CurrentBuildNumber    REG_SZ    22631",
-      "    UBR    REG_DWORD    0x9ca",
-    );
-    expect(read({ system: said(system) }).system).toBe("Windows 11 Enterprise 23H2 (22631.2506)");
+  it.each([
+    [
+      "Windows 11, which calls itself Windows 10 in its registry,",
+      [
+        "ProductName    REG_SZ    Windows 10 Enterprise",
+        "DisplayVersion    REG_SZ    23H2",
+        "CurrentBuildNumber    REG_SZ    22631",
+        "UBR    REG_DWORD    0x9ca",
+      ],
+      "Windows 11 Enterprise 23H2 (22631.2506)",
+    ],
+    ["the first Windows 11", ["ProductName    REG_SZ    Windows 10 Pro", "CurrentBuild    REG_SZ    22000"], "Windows 11 Pro (22000)"],
+    [
+      "Windows 10",
+      ["ProductName    REG_SZ    Windows 10 Pro", "CurrentBuild    REG_SZ    19045", "UBR    REG_DWORD    (null)"],
+      "Windows 10 Pro (19045)",
+    ],
+    ["a Windows that says no build", ["ProductName    REG_SZ    Windows Server 2025"], "Windows Server 2025"],
+  ])("names %s with its build and patch", (_what, values, name) => {
+    const key = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion";
+    expect(read({ system: said(lines("", key, ...values.map((value) => `    ${value}`))) }).system).toBe(name);
   });
 
   it("says what it could not read, and takes a missing second view for none", () => {
@@ -91,8 +102,24 @@ describe("a Windows guest's inventory", () => {
   });
 });
 
+it("lists what is installed by name, whatever its case", () => {
+  const named = (...names: string[]): string =>
+    names.map((name, at) => `[HKEY_LOCAL_MACHINE\\K\\${at}]\r\n"DisplayName"="${name}"\r\n`).join("");
+  expect(read({ "software-64": said(named("beta", "Alpha", "GAMMA", "alpha")) }).software.map(({ name }) => name)).toEqual([
+    "Alpha",
+    "alpha",
+    "beta",
+    "GAMMA",
+  ]);
+});
+
 it("lists a Linux guest's packages of dpkg and rpm, without what was removed", () => {
-  const packages = ["bash:amd64\t5.2-1\tMaintainers\tii ", "old:amd64\t1\tx\trc ", "glibc.x86_64\t2.34-1.el9\tRed Hat\tii"].join("\n");
+  const packages = [
+    "bash:amd64\t5.2-1\tMaintainers\tii ",
+    "old:amd64\t1\tx\trc ",
+    "none:amd64\t\tx\tii ",
+    "glibc.x86_64\t2.34-1.el9\tRed Hat\tii",
+  ].join("\n");
   const answers = new Map([
     ["system", said('"Debian GNU/Linux 12 (bookworm)"\n6.1.0-18-amd64\n')],
     ["software", said(packages)],

@@ -213,6 +213,13 @@ describe("a verdict", () => {
     expect(verdict.checks.find(({ id }) => id === "installer")?.message).toMatch(/^.{2000}\.\.\.$/);
   });
 
+  it("accepts what was not quiet in one sample only, as what was not in any", () => {
+    const noise = fixture.renames("\\??\\C:\\ProgramData\\Vendor\\scan.tmp", "");
+    const whole = quietPayload(order, { said: { state: "blocked", round: "b", blocked: ["session-manager"] } });
+    const once = new Map([...whole.rounds, ["a", new Map([...(whole.rounds.get("a") ?? []), ["session-manager", noise] as const])]]);
+    expect(judgeFinalize(order, { ...whole, rounds: once })).toMatchObject({ state: "blocked", accept: ["session-manager"] });
+  });
+
   it("tells a bypass from a warning by itself", () => {
     const check = { id: "residue" as const, title: "", message: "", samples: [], policy: "warn" as const, verdict: "warned" as const };
     expect([
@@ -254,10 +261,23 @@ describe("a verdict", () => {
     expect(judgePackage(asked, { ...gone, steps: [{ ...step, state: "done" }] }).summary).not.toContain('"A"');
   });
 
+  it("looks at each step's own exit code", () => {
+    const install = ["A", "B"].map((name) => ({ name, shell: "cmd" as const, run: name }));
+    const asked = buildOrder({ order: "package", os: "windows", layer: "plat", version: "1", install });
+    const done = (id: string, rc: number): StepReport => ({ id, rc, state: "done", log: "", logBytes: 0, timedOut: false, tries: 1 });
+    const steps = [done("01", 0), done("02", 5)];
+    expect(judgePackage(asked, { ...quietPayload(asked, { said: { order: "package", state: "done", round: "" } }), steps }).summary).toBe(
+      'step "B" is reported as done without an exit code that says so',
+    );
+  });
+
   it("says of KMS what was not come to, and what nobody asked for", () => {
     const asked = buildOrder({ order: "finalize", os: "windows", layer: "plat", version: "1", kms: true });
     const { report: _, ...silent } = quietPayload(asked);
     expect(judgeFinalize(asked, silent).kms).toEqual({ state: "off", message: "KMS: not reached" });
     expect(judged({}).kms).toEqual({ state: "off", message: "KMS: not asked for" });
+    // Ready without a rearm that was asked for is no "not reached".
+    const kms = { before: fixture.licensing("VOLUME_KMSCLIENT", 5) };
+    expect(judgeFinalize(asked, quietPayload(asked, { kms }))).toMatchObject({ state: "blocked", kms: { state: "failed", before: 5 } });
   });
 });

@@ -54,7 +54,7 @@ testRows("linux", {
   ],
   startup: [
     ["there is neither systemd nor cloud-init", {}, "ready"],
-    ["systemd is done", { systemd: said("state running\n") }, "ready"],
+    ["systemd is done", { systemd: said("state running\n") }, "ready", /^$/],
     ["systemd is still starting what waits for this script", { systemd: said("state starting\n") }, "ready"],
     ["a unit has failed", { systemd: said("state degraded\n") }, "ready", "systemd is degraded"],
     [
@@ -73,7 +73,7 @@ testRows("linux", {
     ],
     ["its answer is cut off", { systemd: said("job apt-daily.service start\n") }, "failed", "systemd"],
     ["its answer is odd", { systemd: said("odd\nstate running\n") }, "failed", "systemd"],
-    ["cloud-init is done", { "cloud-init": said("outside code 0 status: done\n") }, "ready"],
+    ["cloud-init is done", { "cloud-init": said("outside code 0 status: done\n") }, "ready", /^$/],
     ["cloud-init is disabled", { "cloud-init": said("outside code 0 status: disabled\n") }, "ready"],
     ["cloud-init runs", { "cloud-init": said("outside code 0 status: running\n") }, "pending", 'cloud-init says "running"'],
     [
