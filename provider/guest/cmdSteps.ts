@@ -80,7 +80,7 @@ if exist out\\steps\\%1\\timeout del /f /q out\\steps\\%1\\timeout
 echo xenlayer: step %1 running
 exit /b 0
 
-rem Waits for step %1, at most %2 seconds. It is not killed then: cut off half-way, an installer leaves worse than a machine that is powered off.
+rem Waits for step %1, at most %2 seconds, counted here because clocks get set. It is not killed then: cut off half-way, an installer leaves worse than a machine that is powered off.
 :await
 set ended=timeout
 set spent=0
@@ -91,6 +91,7 @@ ${pause(1)}
 set /a spent=spent+1
 goto await_more
 :await_ended
+>out\\steps\\%1\\seconds echo %spent%
 for /f %%e in (out\\steps\\%1\\ended) do set ended=%%e
 exit /b 0
 :await_over

@@ -46,6 +46,15 @@ class Machine {
     chmodSync(join(this.bin, name), 0o755);
   }
 
+  /** A clock that is ahead by what `ahead` holds, in seconds: whoever writes there sets it. */
+  settableClock(): string {
+    const ahead = join(this.root, "ahead");
+    writeFileSync(ahead, "0");
+    const date = execFileSync("sh", ["-c", "command -v date"]).toString().trim();
+    this.program("date", `exec ${date} -d "@$(($(${date} +%s) + $(cat ${ahead})))" "$@"`);
+    return ahead;
+  }
+
   insert(order: Order, secrets: Record<string, Record<string, string>> = {}): this {
     const scripts = [
       ...generateScripts(order),
@@ -210,6 +219,32 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("under %
     ]);
   });
 
+  const YEARS = 5 * 365 * 86_400;
+  it.each([
+    ["over its time", "back", (ahead: string) => `echo -${YEARS} >${ahead}; exec sleep 600`, "1"],
+    ["in its time", "forward", (ahead: string) => `echo ${YEARS} >${ahead}; exit 124`, undefined],
+  ])("tells a step %s from others though its clock is set %s meanwhile", (_what, _where, run, timeout) => {
+    const machine = new Machine(shell);
+    const ahead = machine.settableClock();
+    rmSync(join(machine.bin, "sleep"));
+    const order = packageOrder([step(run(ahead), { timeoutMinutes: 1 / 60 })]);
+    machine.insert({ ...order, wait: { pollSeconds: 1, flushSeconds: 0 } });
+    machine.boot();
+    expect(machine.report()).toMatchObject({ state: "failed", step: "01" });
+    expect([machine.out("steps/01/rc"), machine.out("steps/01/timeout")]).toEqual(["124", timeout]);
+    expect(Number(machine.out("steps/01/seconds"))).toBeLessThan(50);
+    expect(machine.out("steps/01/started")?.slice(0, 4)).not.toBe(machine.out("steps/01/finished")?.slice(0, 4));
+  });
+
+  it("takes the clock for the time of a step where the kernel does not tell how long it runs", () => {
+    const machine = new Machine(shell);
+    const ahead = machine.settableClock();
+    machine.insert(packageOrder([step(`echo 33 >${ahead}`)]));
+    machine.write("package.sh", machine.read("xenlayer/package.sh")?.replaceAll("/proc/uptime", "/nowhere/uptime") ?? "");
+    expect(machine.boot().output).not.toContain("nowhere");
+    expect(Number(machine.out("steps/01/seconds"))).toBeGreaterThanOrEqual(33);
+  });
+
   it("does not restart or power off while an installer works, and leaves the machine running when it does not end", () => {
     const machine = new Machine(shell);
     const worker = flag("busy", machine.root, { worker: true, fix: "wait" });
@@ -282,6 +317,21 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("under %
     machine.insert(finalizeOrder([flag("work", machine.root, { fix: "wait" })]));
     machine.boot();
     expect(machine.report()).toMatchObject({ state: "ready", attempt: "2", boots: "1" });
+  });
+
+  it("waits as long as it should and finds the guest ready though its clock is set at every wait and at every restart", () => {
+    const machine = new Machine(shell);
+    const ahead = machine.settableClock();
+    for (const fact of ["work", "wanted"]) writeFileSync(join(machine.root, fact), "");
+    const jump = (seconds: number) => `echo $(($(cat ${ahead}) + ${seconds})) >${ahead}`;
+    machine.program("sleep", `echo "$1" >>"${machine.root}/slept"; ${jump(-YEARS)}; [ "$1" = 2 ] && rm -f "${machine.root}/work"; true`);
+    machine.program("reboot", `echo reboot >>"${machine.root}/power"; rm -f "${machine.root}/wanted"; ${jump(3 * YEARS)}`);
+    machine.insert(finalizeOrder([flag("work", machine.root, { fix: "wait" }), flag("wanted", machine.root)]));
+    machine.boot();
+    machine.boot();
+    expect(machine.report()).toMatchObject({ state: "ready", attempt: "3", boots: "2" });
+    expect(machine.read("power")).toBe("reboot\npoweroff\n");
+    expect(machine.read("slept")).toBe("15\n2\n15\n1\n15\n15\n");
   });
 
   it("is not content with one quiet sample", () => {

@@ -37,6 +37,11 @@ leave() { # state, step
   exit 0
 }
 
+# Seconds of the kernel, which go on evenly when somebody (time synchronisation, at the first start above all) sets the clock.
+uptime_seconds() {
+  if read -r up rest 2>/dev/null </proc/uptime; then echo "\${up%%.*}"; else date +%s; fi
+}
+
 step() { # id, script, seconds, exit codes that mean done, exit codes that mean restart
   d=out/steps/$1
   mkdir -p "$d"
@@ -54,10 +59,10 @@ step() { # id, script, seconds, exit codes that mean done, exit codes that mean 
   now >"$d/started"
   progress "step $1 running"
   sync
-  begun=$(date +%s)
+  begun=$(uptime_seconds)
   (cd / && limited "$3" sh "$XENLAYER_HOME/$2") >"$d/log" 2>&1 </dev/null
   rc=$?
-  spent=$(($(date +%s) - begun))
+  spent=$(($(uptime_seconds) - begun))
   if [ -e "secret/$1.sh" ]; then
     dd if=/dev/zero of="secret/$1.sh" bs=1 count="$(wc -c <"secret/$1.sh")" conv=notrunc 2>/dev/null
     sync
@@ -70,6 +75,7 @@ step() { # id, script, seconds, exit codes that mean done, exit codes that mean 
     mv -f log.new "$d/log"
   fi
   now >"$d/finished"
+  put "$d/seconds" "$spent"
   case $rc in 124 | 137) [ "$spent" -ge "$3" ] && put "$d/timeout" "$3" ;; esac
   put "$d/rc" "$rc"
   for code in $4; do
