@@ -130,6 +130,22 @@ describe("KMS", () => {
     }));
 });
 
+describe("Office", () => {
+  it("is rearmed where that is asked for; report and audit history say how that ended", () =>
+    withStage(async (own) => {
+      const begun = await Story.begin(own, { ...windowsGuest, office: {} });
+      const layer = await begun.layer("office");
+      const version = await layer.version("1", { seal: { office: "rearm" } });
+      const done = "Office: rearmed once (Office16 (64-bit), exit code 0: Microsoft Office rearm successful.)";
+      expect(version.seal.outputs.report).toMatchObject({ office: done });
+      const { report, text } = await reportOf(version.seal, begun);
+      expect(report.office).toEqual({ state: "ready", message: done });
+      expect(text).toContain(`\n${done}\n`);
+      expect((await layer.record()).audit).toContainEqual(expect.objectContaining({ event: "Office rearm", version: "1", comment: done }));
+      await layer.drop(version);
+    }));
+});
+
 describe("steps that don't do what they should", () => {
   it.each<[string, Record<string, unknown>, RegExp]>([
     [
@@ -241,8 +257,11 @@ it("a guest without tools is heard by what it wrote to the payload disk", () =>
     while (!prepared()) await new Promise((resolve) => setImmediate(resolve));
     const { machine, build = "" } = (await entry()) ?? {};
     // What nobody at this machine would do is refused, not left out silently.
-    expect((await stage.check("Finalize", layer.inputs("1", { seal: { kms: "rearm" } }).seal(disk.id))).failures).toMatchObject([
+    expect(
+      (await stage.check("Finalize", layer.inputs("1", { seal: { kms: "rearm", office: "rearm" } }).seal(disk.id))).failures,
+    ).toMatchObject([
       { property: "kms", reason: expect.stringContaining("prepared by hand: run `slmgr /rearm` there") },
+      { property: "office", reason: expect.stringContaining("prepared by hand: run `OSPPREARM.EXE` there") },
     ]);
     const { xapi } = await layer.record();
     const vm = await xapi.get("VM", machine?.vm ?? "");

@@ -10,11 +10,11 @@ import { type Verdict as GuestVerdict, isBypass, judgeFinalize } from "./guest/v
 import { awaitPowerOff, demandHalted, fetchReport, sendOrder, withPicture } from "./guestRun.ts";
 import { GiB, removeMachine } from "./layer/build.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
-import { applyRetention } from "./layer/layers.ts";
 import { type Held, withLease } from "./layer/lease.ts";
 import { OPEN } from "./layer/marks.ts";
 import { diskOf, mended, type OpenedVersion } from "./layer/open.ts";
 import { randomId, versionId } from "./layer/record.ts";
+import { applyRetention } from "./layer/removal.ts";
 import { driftOf, sealedRefusal } from "./layer/sealed.ts";
 import { isThin } from "./layer/space.ts";
 import { ensureMachine } from "./machine.ts";
@@ -24,7 +24,7 @@ import type { Inputs, Outputs } from "./resources/finalize.ts";
 import type { Rec } from "./xapi/records.ts";
 
 /** What a seal was done with; another of it after the seal would be another version. */
-const settingsOf = ({ kms, ngen, checks }: Inputs): Record<string, string> => ({ kms, ngen, checks: policiesText(checks) });
+const settingsOf = ({ kms, office, ngen, checks }: Inputs): Record<string, string> => ({ kms, office, ngen, checks: policiesText(checks) });
 
 const policiesText = (checks: Known<Inputs>["checks"]): string => JSON.stringify(Object.entries(checks ?? {}).sort());
 
@@ -33,7 +33,7 @@ export function changedSettings({ sealed }: Entry, want: Known<Inputs>): string[
   const made = sealed?.settings ?? {};
   // There and undefined is not known yet.
   const unknown = "checks" in want && want.checks === undefined;
-  const wanted = { kms: want.kms, ngen: want.ngen, checks: unknown ? undefined : policiesText(want.checks) };
+  const wanted = { kms: want.kms, office: want.office, ngen: want.ngen, checks: unknown ? undefined : policiesText(want.checks) };
   return Object.entries(wanted).flatMap(([key, value]) =>
     value !== undefined && made[key] !== undefined && made[key] !== value ? [key] : [],
   );
@@ -144,6 +144,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       accept,
       ngen: wanted.ngen,
       kms: wanted.kms === "rearm",
+      office: wanted.office === "rearm",
       limits: { rebootMax, sampleGapSeconds, ngenWaitSeconds: Math.min(3600, most), msiWaitSeconds: Math.min(1800, most) },
       ...(nonce === undefined ? {} : { nonce }),
     });
@@ -229,6 +230,7 @@ async function entryOf(
 ): Promise<Entry> {
   const { xapi } = opened;
   await noteBypasses(opened, verdict);
+  await opened.record.noteComment("Office rearm", opened.name, verdict.office?.message.slice(0, 2000));
   // What a disk takes is counted when the storage is asked to (SM's vdi_update), not when it is written.
   await xapi.call("VDI.update", before.$ref);
   // Before the seal: what is sealed never looks open, whenever this run ends.
@@ -242,6 +244,7 @@ async function entryOf(
     blockFinalize: verdict.blockFinalize,
     boots: verdict.boots,
     kms: verdict.kms.message,
+    ...(verdict.office === undefined ? {} : { office: verdict.office.message }),
     warned: verdict.checks.filter((check) => check.verdict === "warned" || check.verdict === "ignored").map((check) => check.id),
     digest: verdictDigest(verdict),
   };

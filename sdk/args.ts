@@ -30,6 +30,8 @@ export type FinalizeNgen = "wait" | "execute-queued" | "update-force";
 
 export type FinalizeKms = "rearm" | "none";
 
+export type FinalizeOffice = "rearm" | "none";
+
 export type FinalizeOnDelete = "release" | "destroy";
 
 export type GetLayerKind = "os" | "platform";
@@ -574,6 +576,14 @@ export interface ReportKms {
   after?: number | undefined;
 }
 
+/** Office's own rearm; absent where nobody asked for it. */
+export interface ReportOffice {
+  /** What became of the rearm. */
+  state: ReportKmsState;
+  /** In one sentence, with exit codes and what was printed. */
+  message: string;
+}
+
 export interface ReportStep {
   /** Its number in the order. */
   id: string;
@@ -687,6 +697,8 @@ export interface Report {
   fixes: ReportFix[];
   /** The KMS rearm. */
   kms: ReportKms;
+  /** Office's own rearm; absent where nobody asked for it. */
+  office?: ReportOffice | undefined;
   /** The install and clean-up steps. */
   steps: ReportStep[];
   /** What is installed; absent: the guest was not ready to be asked. */
@@ -850,6 +862,11 @@ export interface FinalizeArgs {
   ngen?: pulumi.Input<FinalizeNgen | undefined>;
   /** rearm: KMS is rearmed as the last act; refused at a remaining count of 0. Default: `none`. */
   kms?: pulumi.Input<FinalizeKms | undefined>;
+  /**
+   * rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each
+   * Office has five. Default: `none`.
+   */
+  office?: pulumi.Input<FinalizeOffice | undefined>;
   /** Limits. */
   timeouts?: pulumi.Input<FinalizeTimeoutsArgs | undefined>;
   /** Becomes an entry of the audit history. */
@@ -906,6 +923,11 @@ export interface LayerVersionArgs {
   ngen?: pulumi.Input<FinalizeNgen | undefined>;
   /** rearm: KMS is rearmed as the last act; refused at a remaining count of 0. Default: `none`. */
   kms?: pulumi.Input<FinalizeKms | undefined>;
+  /**
+   * rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each
+   * Office has five. Default: `none`.
+   */
+  office?: pulumi.Input<FinalizeOffice | undefined>;
   /** Becomes an entry of the audit history. */
   comment?: pulumi.Input<string | undefined>;
   /** release: the version stays in the layer; destroy: it is removed, once nothing uses it. Default: `release`. */

@@ -8,6 +8,7 @@ import type {
   FinalizeArgs,
   FinalizeKms,
   FinalizeNgen,
+  FinalizeOffice,
   FinalizeOnDelete,
   FinalizeTimeouts,
   OsLayerArgs,
@@ -351,7 +352,21 @@ export class PackagingMachine extends XenlayerResource {
 
 const finalizeShape: ResourceShape = {
   type: "Finalize",
-  outputs: ["checks", "ngen", "kms", "timeouts", "comment", "onDelete", "versionId", "vdiUuid", "report", "deltaGiB", "sealedAt", "holder"],
+  outputs: [
+    "checks",
+    "ngen",
+    "kms",
+    "office",
+    "timeouts",
+    "comment",
+    "onDelete",
+    "versionId",
+    "vdiUuid",
+    "report",
+    "deltaGiB",
+    "sealedAt",
+    "holder",
+  ],
   secrets: ["connector.password"],
 };
 
@@ -374,6 +389,11 @@ export class Finalize extends XenlayerResource {
   declare readonly ngen: pulumi.Output<FinalizeNgen>;
   /** rearm: KMS is rearmed as the last act; refused at a remaining count of 0. Default: `none`. */
   declare readonly kms: pulumi.Output<FinalizeKms>;
+  /**
+   * rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each
+   * Office has five. Default: `none`.
+   */
+  declare readonly office: pulumi.Output<FinalizeOffice>;
   /** Limits. */
   declare readonly timeouts: pulumi.Output<FinalizeTimeouts>;
   /** Becomes an entry of the audit history. */
@@ -416,7 +436,7 @@ export const layerVersionParts = {
     "timeouts",
     "onFailure",
   ],
-  finalize: ["connector", "version", "checks", "ngen", "kms", "timeouts", "comment", "onDelete"],
+  finalize: ["connector", "version", "checks", "ngen", "kms", "office", "timeouts", "comment", "onDelete"],
 } as const;
 
 /** The same for its timeouts. */

@@ -27,6 +27,7 @@ const install: StepInput[] = [
 const orders: Record<string, Order> = {
   package: buildOrder({ order: "package", os: "windows", layer: "plat", version: "1", nonce: NONCE, install }),
   finalize: buildOrder({ order: "finalize", os: "windows", layer: "plat", version: "1", nonce: NONCE, kms: true }),
+  office: buildOrder({ order: "finalize", os: "windows", layer: "plat", version: "1", nonce: NONCE, kms: true, office: true }),
   "update-force": buildOrder({
     order: "finalize",
     os: "windows",

@@ -1,7 +1,7 @@
-// Finalizing in a Windows guest: two samples, bounded fixes, the rearm as the last act, a last sample, the report, the power.
+// Finalizing in a Windows guest: two samples, bounded fixes, the rearms as the last act, a last sample, the report, the power.
 import { removeIcon, windowsLeave } from "./bootstrap.ts";
 import { begin, cmdEcho, endings, gather, header, label, pause } from "./cmd.ts";
-import { KMS_COMMANDS, KMS_TEXTS } from "./facts/kms.ts";
+import { rearmStops, rearmsAsked, rearmsDone } from "./cmdRearm.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
 import { RUN_ONCE_KEYS } from "./facts/runOnce.ts";
 import { cmdInventory } from "./inventory.ts";
@@ -23,7 +23,7 @@ set ngen_runs=0
 set run_once=0
 set waited=0
 if not exist out\\facts mkdir out\\facts
-${order.kms.rearm ? kmsBefore(manual) : ""}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
+${rearmsAsked(order)}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
 if exist out\\attempt for /f %%a in (out\\attempt) do set attempt=%%a
 set /a attempt=attempt+0
 :again
@@ -45,7 +45,7 @@ ${manual ? 'if "%quiet%"=="yes" goto again\ngoto stop' : mend(order)}
 
 :quiet
 ${order.facts.some((fact) => fact.worker === true && order.accept.includes(fact.id)) ? "rem What policy lets through is still waited for: it may take as long as the order allows.\ncall :settle\n" : ""}call :inventory
-${order.kms.rearm ? kmsRearm : ""}rem Once more, as the last look before the power goes.
+${rearmsDone(order)}rem Once more, as the last look before the power goes.
 set r=c
 set round=c
 call :round
@@ -91,7 +91,7 @@ set want_reboot=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
 ${facts.join("\n")}
 exit /b 0
-${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${manual ? "" : runOnceFix()}${order.kms.rearm ? kmsStops(manual) : ""}${cmdInventory()}${endings(order, "finalize")}`;
+${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${manual ? "" : runOnceFix()}${rearmStops(order)}${cmdInventory()}${endings(order, "finalize")}`;
 }
 
 const stopLine = (order: Order, check: string, prompt: string): string => {
@@ -186,55 +186,3 @@ ${runs.join("\n")}
 exit /b 0
 `;
 }
-
-const slmgr = (command: string, name: string): string => `${command} >out\\kms\\${name}.out 2>out\\kms\\${name}.err <nul
-set rc=%errorlevel%
->out\\kms\\${name}.rc echo %rc%
-`;
-
-// Before anything else: at a remaining count of 0 nothing is begun. A rearm of an earlier boot is spent by this boot, so it is not repeated blindly.
-// By hand it is ("rearm KMS yet again just before you shutdown"); within one boot, once is enough in any case.
-const kmsBefore = (manual: boolean): string => `if not exist out\\kms mkdir out\\kms
-set kms_boot=none
-if exist out\\kms\\started for /f %%k in (out\\kms\\started) do set kms_boot=%%k
-if "%kms_boot%"=="%id%" goto kms_checked
-${manual ? "" : 'if not "%kms_boot%"=="none" goto kms_spent\n'}${slmgr(KMS_COMMANDS.show, "before")}if not "%rc%"=="0" goto kms_unread
-find "${KMS_TEXTS.answered}" out\\kms\\before.out >nul
-if not "%errorlevel%"=="0" goto kms_unread
-find "${KMS_TEXTS.client}" out\\kms\\before.out >nul
-if "%errorlevel%"=="1" goto kms_checked
-find "${KMS_TEXTS.count}" out\\kms\\before.out >nul
-if not "%errorlevel%"=="0" goto kms_unread
-find "${KMS_TEXTS.none}" out\\kms\\before.out >nul
-if not "%errorlevel%"=="1" goto kms_none
-find "${KMS_TEXTS.notApplicable}" out\\kms\\before.out >nul
-if not "%errorlevel%"=="1" goto kms_unread
-set kms=yes
-:kms_checked
-`;
-
-const kmsRearm = `if "%kms%"=="no" goto kms_rearmed
->out\\kms\\started echo %id%
-echo xenlayer: rearming KMS
-${slmgr(KMS_COMMANDS.rearm, "rearm")}${slmgr(KMS_COMMANDS.show, "after")}:kms_rearmed
-`;
-
-const kmsStops = (manual: boolean): string => {
-  const end = manual
-    ? "call :answer blocked\npause\nexit /b 1"
-    : 'call :settle\nif not "%busy%"=="" goto left\ncall :answer blocked\ngoto off';
-  return `
-:kms_unread
-set blocked= kms
-echo KMS: the remaining rearm count can't be read from slmgr /dlv, see out\\kms\\before.out
-${end}
-:kms_none
-set blocked= kms
-echo KMS: the remaining rearm count is 0, so this machine can't be rearmed.
-${end}
-:kms_spent
-set blocked= kms
-echo KMS: this order has rearmed the machine before; finalize it anew.
-${end}
-`;
-};

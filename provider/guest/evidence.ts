@@ -2,6 +2,7 @@
 // and what is missing or malformed is simply not there for the judge.
 import { z } from "zod";
 import type { Raw } from "./fact.ts";
+import { OFFICE_PLACES, type OfficeEvidence } from "./facts/office.ts";
 import type { FatVolume } from "./fat.ts";
 import { type Order, order } from "./order.ts";
 
@@ -14,6 +15,8 @@ export interface StepReport {
   readonly logBytes: number;
   readonly started?: string;
   readonly finished?: string;
+  /** How long it took as its guest counted it, which its clock has no part in; on Windows coarsely (it counts its looks). */
+  readonly seconds?: number;
   readonly timedOut: boolean;
   readonly tries: number;
 }
@@ -41,6 +44,8 @@ export interface PayloadReport {
   readonly rounds: ReadonlyMap<string, RoundReport>;
   readonly fixes: readonly { attempt: number; fix: string; rc: number }[];
   readonly kms: { readonly before?: Raw; readonly rearm?: Raw; readonly after?: Raw /** The boot that rearmed. */; readonly boot?: string };
+  /** Absent: nothing was asked of Office. */
+  readonly office?: OfficeEvidence;
   /** What is installed, as it was answered (inventory.ts); absent: nothing was asked, or not come to. */
   readonly inventory?: ReadonlyMap<string, Raw>;
   /** The steps of the packaging boots, whose payload disk was made anew for the finalize. */
@@ -167,10 +172,12 @@ export function read(disk: Reader, problems: readonly string[]): PayloadReport {
   }
   const rearmBoot = disk.line("out/kms/started");
   if (rearmBoot !== undefined) kms.boot = rearmBoot;
+  const office = readOffice(disk);
   const inventory = readInventory(disk);
   const packaging = readPackaging(disk);
   return {
     ...(parsed === undefined ? {} : { order: parsed }),
+    ...(office === undefined ? {} : { office }),
     ...(inventory.size === 0 ? {} : { inventory }),
     ...(packaging === undefined ? {} : { packaging }),
     boots,
@@ -234,6 +241,20 @@ function readRound(disk: Reader, round: string): RoundReport {
   return facts;
 }
 
+function readOffice(disk: Reader): OfficeEvidence | undefined {
+  const status: Record<string, Raw | "absent"> = {};
+  const rearm: Record<string, Raw> = {};
+  for (const { id } of OFFICE_PLACES) {
+    const asked = readRaw(disk, `out/office/${id}-status`);
+    if (asked !== undefined) status[id] = asked;
+    const done = readRaw(disk, `out/office/${id}-rearm`);
+    if (done !== undefined && done !== "absent") rearm[id] = done;
+  }
+  const boot = disk.line("out/office/started");
+  if (Object.keys(status).length + Object.keys(rearm).length === 0) return undefined;
+  return { status, rearm, ...(boot === undefined ? {} : { boot }) };
+}
+
 function readInventory(disk: Reader): Map<string, Raw> {
   const answers = new Map<string, Raw>();
   for (const name of disk.files("out/inventory")) {
@@ -255,6 +276,7 @@ const packagingFile = z.array(
     logBytes: z.number().nonnegative(),
     started: z.string().max(40).exactOptional(),
     finished: z.string().max(40).exactOptional(),
+    seconds: z.int().nonnegative().exactOptional(),
     timedOut: z.boolean(),
     tries: z.int(),
   }),
@@ -297,6 +319,7 @@ function readStep(disk: Reader, id: string): StepReport {
   const log = disk.tail(`${path}/log`, LIMIT.log);
   const started = disk.line(`${path}/started`);
   const finished = disk.line(`${path}/finished`);
+  const seconds = disk.line(`${path}/seconds`);
   const tries = disk.line(`${path}/tries`);
   return {
     id,
@@ -306,6 +329,7 @@ function readStep(disk: Reader, id: string): StepReport {
     logBytes: log?.size ?? 0,
     ...(started === undefined ? {} : { started: started.slice(0, 40) }),
     ...(finished === undefined ? {} : { finished: finished.slice(0, 40) }),
+    ...(seconds !== undefined && /^\d{1,6}$/.test(seconds) ? { seconds: Number(seconds) } : {}),
     timedOut: disk.has(`${path}/timeout`),
     tries: tries !== undefined && /^\d$/.test(tries) ? Number(tries) : 0,
   };

@@ -99,6 +99,8 @@ export const order = z.strictObject({
     msiWaitSeconds: seconds,
   }),
   kms: z.strictObject({ rearm: z.boolean() }),
+  /** An order of an earlier release does not name it. */
+  office: z.strictObject({ rearm: z.boolean() }).default({ rearm: false }),
   /** Between the two samples of every fact. */
   sampleGapSeconds: seconds,
   wait: z.strictObject({
@@ -126,6 +128,7 @@ export interface OrderRequest {
   accept?: readonly string[];
   ngen?: NgenMode;
   kms?: boolean;
+  office?: boolean;
   limits?: Partial<{
     rebootMax: number;
     ngenWaitSeconds: number;
@@ -178,6 +181,7 @@ export function buildOrder(request: OrderRequest): Order {
       msiWaitSeconds: limits.msiWaitSeconds ?? 1800,
     },
     kms: { rearm: os === "windows" && (request.kms ?? false) },
+    office: { rearm: os === "windows" && (request.office ?? false) },
     sampleGapSeconds: limits.sampleGapSeconds ?? 15,
     wait: { pollSeconds: limits.pollSeconds ?? 30, flushSeconds: limits.flushSeconds ?? 15 },
   });

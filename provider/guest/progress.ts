@@ -27,6 +27,7 @@ const WAITS: Readonly<Record<string, string>> = {
 const PLAIN: Readonly<Record<string, string>> = {
   restart: "restarting the guest",
   inventory: "listing installed software and drivers",
+  "rearming Office": "rearming Office, just before the power-off",
   "rearming KMS": "rearming KMS, the last act before the power-off",
   ready: "ready: all samples are quiet",
   "power off": "powering off",

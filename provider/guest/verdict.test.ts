@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PayloadReport, RoundReport, StepReport } from "./evidence.ts";
 import type { Raw } from "./fact.ts";
+import { OFFICE_PLACES } from "./facts/office.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
 import * as fixture from "./testing.ts";
 import { quietPayload, said } from "./testing.ts";
@@ -186,6 +187,50 @@ describe("a finalize", () => {
       const off = finalize({ kms: false });
       expect(judgeFinalize(off, quietPayload(off, { kms: { rearm: fixture.rearmed } })).state).toBe("blocked");
     });
+  });
+});
+
+describe("with Office's rearm", () => {
+  const order = finalize({ kms: false, office: true });
+  const kmsClient = fixture.said("LICENSE DESCRIPTION: Office 16, VOLUME_KMSCLIENT channel\r\n---Exiting---\r\n");
+  const status = { ...Object.fromEntries(OFFICE_PLACES.map(({ id }) => [id, "absent" as const])), "16": kmsClient };
+  const done = { status, rearm: { "16": fixture.said("Microsoft Office rearm successful.\r\n") }, boot: "1-4711" };
+
+  it("is ready, and its summary says so", () => {
+    const judged = judgeFinalize(order, quietPayload(order, { office: done }));
+    expect(judged).toMatchObject({ state: "ready", office: { state: "ready" } });
+    expect(judged.summary).toMatch(/; Office: rearmed once/);
+  });
+
+  it.each([
+    [
+      "nothing of it was asked",
+      undefined,
+      {},
+      "Office: the licences of Office16 (64-bit) could not be read before the rearm: it was not asked",
+    ],
+    ["it was rearmed in an earlier boot", { ...done, boot: "1-4710" }, {}, "in an earlier boot"],
+    ["the script stopped at it", { status, rearm: {} }, { state: "blocked", blocked: ["office"] }, "was not rearmed"],
+  ])("is blocked where %s", (_what, office, report, says) => {
+    const judged = judgeFinalize(order, quietPayload(order, { ...(office === undefined ? {} : { office }), said: report }));
+    expect(judged).toMatchObject({ state: "blocked", office: { state: "failed" } });
+    expect(judged.summary).toContain(says);
+    expect(judged.blockFinalize).not.toBe(0);
+  });
+
+  it("is not what is told where something else blocks before it", () => {
+    const judged = judgeFinalize(
+      order,
+      quietPayload(order, { office: { status, rearm: {} }, said: { state: "blocked", blocked: ["ngen"] } }),
+    );
+    expect(judged.office).toEqual({ state: "off", message: "Office: not reached" });
+  });
+
+  it("is blocked when it was rearmed and nobody asked", () => {
+    const off = finalize({ kms: false });
+    expect(judgeFinalize(off, quietPayload(off, { office: done })).summary).toBe(
+      "Office: it was rearmed though the order does not ask for it",
+    );
   });
 });
 

@@ -4,6 +4,7 @@ import { type CheckPolicies, checkId, checks, policyOf, sideOf } from "./checks.
 import type { GuestReport, PayloadReport, RoundReport, StepReport } from "./evidence.ts";
 import { type Check, type CheckSide, type Fact, type Judgement, type Look, type Raw, unknown } from "./fact.ts";
 import { judgeKms, type KmsJudgement } from "./facts/kms.ts";
+import { judgeOffice } from "./facts/office.ts";
 import type { Order, OrderFact } from "./order.ts";
 import type { CheckVerdict, StepVerdict, Verdict } from "./verdictReport.ts";
 
@@ -42,8 +43,14 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
   const fresh = freshReport(order, payload, "finalize");
   if (typeof fresh === "string") return { ...base, state: "neverRan", summary: fresh };
   const kms = kmsOf(order, payload, fresh);
+  const office = officeOf(order, payload, fresh);
+  const rearm = [kms, office].find((judged) => judged?.state === "failed");
   // Two samples always; the third where the script has taken it, and whenever the guest was rearmed after the second.
-  const rounds = ["a", "b", ...(fresh.round === "c" || payload.kms.rearm !== undefined || fresh.state === "ready" ? ["c"] : [])];
+  const rounds = [
+    "a",
+    "b",
+    ...(fresh.round === "c" || payload.kms.rearm !== undefined || office?.state === "ready" || fresh.state === "ready" ? ["c"] : []),
+  ];
   // Evidence of an earlier release is read by what its order asked; an order of this one asks for every check.
   const asked = new Set(order.facts.map((fact) => fact.check));
   const judged = checks.flatMap((check) => (asked.has(check.id) ? judgeCheck(order, check, payload, rounds, policies) : []));
@@ -53,10 +60,11 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
     ...base,
     checks: judged,
     kms,
+    ...(office === undefined ? {} : { office }),
     accept,
-    blockFinalize: bits(judged, kms.state === "failed"),
+    blockFinalize: bits(judged, rearm !== undefined),
   };
-  if (kms.state === "failed") return { ...told, state: "blocked", summary: kms.message };
+  if (rearm !== undefined) return { ...told, state: "blocked", summary: rearm.message };
   const [first] = stopping;
   if (first !== undefined) {
     const more =
@@ -87,7 +95,7 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
   return {
     ...told,
     state: "ready",
-    summary: `${judged.length} checks, ${rounds.length} samples each${noted}${kms.state === "ready" ? `; ${kms.message}` : ""}`,
+    summary: `${judged.length} checks, ${rounds.length} samples each${noted}${[kms, office].flatMap((done) => (done?.state === "ready" ? [`; ${done.message}`] : [])).join("")}`,
   };
 }
 
@@ -107,6 +115,7 @@ function empty(order: Order, payload: PayloadReport): Verdict {
     steps: [],
     fixes: payload.fixes.slice(0, 200).map((fix) => ({ ...fix })),
     kms: { state: "off", message: order.kms.rearm ? "KMS: not reached" : "KMS: not asked for" },
+    ...(order.office.rearm ? { office: { state: "off", message: "Office: not reached" } } : {}),
     accept: [],
     problems: [...payload.problems],
   };
@@ -243,11 +252,25 @@ function kmsOf(order: Order, payload: PayloadReport, report: GuestReport): Verdi
   return { state: judged.state, message: judged.message, ...counts };
 }
 
+function officeOf(order: Order, { office }: PayloadReport, report: GuestReport): Verdict["office"] {
+  const touched = Object.keys(office?.rearm ?? {}).length > 0;
+  if (!order.office.rearm)
+    return touched ? { state: "failed", message: "Office: it was rearmed though the order does not ask for it" } : undefined;
+  const judged = judgeOffice(office ?? { status: {}, rearm: {} });
+  // Something else blocks first, and that is what has to be said: the script names what it stopped at.
+  if (judged.state === "failed" && !touched && report.state !== "ready" && !report.blocked.includes("office"))
+    return { state: "off", message: "Office: not reached" };
+  // Whether a start thaws what the rearm has frozen is not documented.
+  if (judged.state === "ready" && office?.boot !== report.boot)
+    return { state: "failed", message: "Office: it was rearmed in an earlier boot than the one that reports; finalize it anew" };
+  return judged;
+}
+
 /** Not ready, and let through by another policy than the check's own. */
 export const isBypass = ({ id, policy, verdict }: CheckVerdict): boolean =>
   (verdict === "warned" || verdict === "ignored") && checks.find((check) => check.id === id)?.policy !== policy;
 
-function bits(judged: readonly CheckVerdict[], kmsFailed: boolean): number {
+function bits(judged: readonly CheckVerdict[], rearmFailed: boolean): number {
   let mask = 0;
   for (const entry of judged) {
     const bit = checks.find((check) => check.id === entry.id)?.bit.value ?? 0;
@@ -255,7 +278,7 @@ function bits(judged: readonly CheckVerdict[], kmsFailed: boolean): number {
     if (isBypass(entry)) mask |= 1;
   }
   // App Layering has no bit for the rearm itself; its KMS bits (2048, 4096) mean missing files. A refusal must not read as 0.
-  return kmsFailed && mask === 0 ? 2 : mask;
+  return rearmFailed && mask === 0 ? 2 : mask;
 }
 
 function stepVerdicts(order: Order, payload: PayloadReport): StepVerdict[] {

@@ -50,6 +50,8 @@ export const verdict = z.strictObject({
     before: z.int().optional(),
     after: z.int().optional(),
   }),
+  /** Office's own rearm; absent where nobody asked for it. */
+  office: z.strictObject({ state: z.enum(["ready", "notApplicable", "failed", "off"]), message: z.string() }).optional(),
   /** Facts that are not quiet and are judged harmless: the next order accepts them. */
   accept: z.array(z.string()),
   problems: z.array(z.string()),

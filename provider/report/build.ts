@@ -65,6 +65,7 @@ export function buildReport({ layer, version, versionId, entry, disk, payload, o
       .map(({ id, policy, message }) => ({ check: id, policy, message })),
     fixes: verdict.fixes.map(({ attempt, fix, rc }) => ({ attempt, fix, exitCode: rc })),
     kms: verdict.kms,
+    ...(verdict.office === undefined ? {} : { office: verdict.office }),
     steps: stepsOf(order, payload, machine?.steps ?? []),
     ...(payload.inventory === undefined ? {} : { inventory: inventoryOf(order, payload.inventory) }),
     pictures,

@@ -71,6 +71,7 @@ function factsCard(report: Report): Html {
     ["Boots, attempts", `${report.boots}, ${report.attempts}`],
     ["BlockFinalize", `${report.blockFinalize}: ${report.bits.map(({ name, meaning }) => `${name} (${meaning})`).join(", ")}`],
     ["KMS", `${report.kms.message.replace(/^KMS: /, "")}${report.kms.message.includes("before") ? "" : counts}`],
+    ["Office", report.office?.message.replace(/^Office: /, "")],
     ["Packaging machine", report.machine],
   ];
   return html`<section><dl>${entries

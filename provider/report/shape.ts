@@ -161,6 +161,14 @@ export const report = z
       })
       .meta({ title: "ReportKms" })
       .describe("The KMS rearm."),
+    office: z
+      .strictObject({
+        state: z.enum(["ready", "notApplicable", "failed", "off"]).describe("What became of the rearm."),
+        message: text("In one sentence, with exit codes and what was printed."),
+      })
+      .meta({ title: "ReportOffice" })
+      .optional()
+      .describe("Office's own rearm; absent where nobody asked for it."),
     steps: z.array(step).describe("The install and clean-up steps."),
     inventory: z
       .strictObject({

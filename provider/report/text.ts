@@ -23,7 +23,7 @@ export function reportText(report: Report): string {
   );
   if (took.length > 0) lines.push(took.join("; "));
   for (const check of report.checks) lines.push("", ...checkLines(check));
-  if (report.order === "finalize") lines.push("", report.kms.message);
+  if (report.order === "finalize") lines.push("", report.kms.message, ...(report.office === undefined ? [] : [report.office.message]));
   for (const fix of report.fixes) lines.push(`fix in attempt ${fix.attempt}: ${fix.fix}, exit code ${fix.exitCode}`);
   for (const step of report.steps) {
     const code = step.exitCode === undefined ? "" : `, exit code ${step.exitCode}`;

@@ -3,9 +3,9 @@ import * as z from "zod";
 import { connectorInput, currentOf, reachable } from "../connector.ts";
 import { checkPolicies } from "../guest/checks.ts";
 import { ngenMode } from "../guest/order.ts";
-import { applyRetention } from "../layer/layers.ts";
 import { freeToTake } from "../layer/lease.ts";
 import { demandStorage, demandVersion, diskOf, openVersion } from "../layer/open.ts";
+import { applyRetention } from "../layer/removal.ts";
 import { driftOf, sealedRefusal, tellDoubts } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
 import { type CheckFailure, defineResource } from "../resource.ts";
@@ -20,6 +20,12 @@ export const inputs = z.object({
   checks: checkPolicies.optional().describe("Policy per check: fix, block, warn or ignore."),
   ngen: ngenMode.default("execute-queued").describe("What is done about queued NGen work: wait, execute-queued or update-force."),
   kms: z.enum(["rearm", "none"]).default("none").describe("rearm: KMS is rearmed as the last act; refused at a remaining count of 0."),
+  office: z
+    .enum(["rearm", "none"])
+    .default("none")
+    .describe(
+      "rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each Office has five.",
+    ),
   timeouts: z
     .strictObject({
       finalizeMinutes: z.number().positive().max(1440).default(120).describe("Until the guest must have reported and powered off."),
@@ -47,6 +53,11 @@ export const outputs = z.object({
 export type Inputs = z.output<typeof inputs>;
 export type Outputs = z.output<typeof outputs>;
 
+const REARMS = [
+  { property: "kms", byHand: "slmgr /rearm" },
+  { property: "office", byHand: "OSPPREARM.EXE" },
+] as const;
+
 export const finalize = defineResource(connectFor, {
   type: "Finalize",
   description:
@@ -64,13 +75,15 @@ export const finalize = defineResource(connectFor, {
     const { record, name, entry } = opened;
     if (want.version !== undefined && want.version !== name)
       failures.push({ property: "version", reason: `the disk is of version "${name}"` });
-    if (want.kms === "rearm" && entry.base?.os === "linux")
-      failures.push({ property: "kms", reason: "is for Windows; this layer's OS is Linux" });
-    if (want.kms === "rearm" && entry.state !== "Deployable" && entry.machine?.mode === "manual")
-      failures.push({
-        property: "kms",
-        reason: "the machine is prepared by hand: run `slmgr /rearm` there just before Shutdown For Finalize, and leave kms out",
-      });
+    for (const { property, byHand } of REARMS) {
+      if (want[property] !== "rearm") continue;
+      if (entry.base?.os === "linux") failures.push({ property, reason: "is for Windows; this layer's OS is Linux" });
+      if (entry.state !== "Deployable" && entry.machine?.mode === "manual")
+        failures.push({
+          property,
+          reason: `the machine is prepared by hand: run \`${byHand}\` there just before Shutdown For Finalize, and leave ${property} out`,
+        });
+    }
     if (entry.state === "Deployable")
       for (const property of changedSettings(entry, want))
         failures.push({ property, reason: sealedRefusal(record, name, entry, [`${property} changed`]) ?? "" });

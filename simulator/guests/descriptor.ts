@@ -87,6 +87,17 @@ const linuxGuest = z.strictObject({
 });
 export type LinuxDescriptor = z.output<typeof linuxGuest>;
 
+/** A volume licensed Office has KMS clients, `{ "name": "Office16ProPlusVL_KMS_Client", "channel": "VOLUME_KMSCLIENT" }`. 16 is 2016 and all that came after it. */
+const office = z.strictObject({
+  version: z.literal([14, 15, 16]).default(16),
+  bits: z.literal([32, 64]).default(64),
+  licences: z
+    .array(z.strictObject({ name: z.string().min(1), channel: z.string().min(1) }))
+    .default([{ name: "Office16ProPlusVL_KMS_Client", channel: "VOLUME_KMSCLIENT" }]),
+  rearmCount: z.int().nonnegative().default(5),
+});
+export type OfficeInstallation = z.output<typeof office>;
+
 const framework = z.string().regex(/^Framework(64)?\/v[0-9.]+$/);
 
 /** What a guest under Wine has from the model too: Wine has no NGen and no licensing. */
@@ -110,6 +121,7 @@ const windowsGuest = z.strictObject({
   guest: z.literal("windows"),
   ...windowsCommon,
   programs: z.array(program).default([]),
+  office: office.optional(),
   /** SAN policy: what becomes of disks that it has not seen before. */
   newDisks: z.enum(["online", "offline"]).default("online"),
 });

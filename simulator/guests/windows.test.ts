@@ -212,6 +212,63 @@ describe("finalize", () => {
   });
 });
 
+describe("Office's rearm", () => {
+  const office = (given: Partial<NonNullable<WindowsInput["office"]>> = {}): TestMachine => windows({ office: given });
+  const left = (machine: TestMachine): unknown => JSON.parse(machine.file("XAPISIM/STATE.JSON") ?? "").office;
+
+  it("is done once, just before Windows' own, and its licences are not looked at again", async () => {
+    const machine = office();
+    const verdict = await finalize(machine, { office: true, kms: true });
+    expect(verdict).toMatchObject({ state: "ready", office: { state: "ready" }, kms: { state: "ready" } });
+    expect(verdict.summary).toContain("Office: rearmed once (Office16 (64-bit), exit code 0: Microsoft Office rearm successful.)");
+    // ospp.vbs would have set its grace timer going.
+    expect(left(machine)).toEqual({ rearmCount: 4, frozen: true });
+    const said = machine.lines.filter((line) => /rearming/.test(line));
+    expect(said).toEqual([expect.stringContaining("rearming Office"), expect.stringContaining("rearming KMS")]);
+  });
+
+  it.each<[string, Partial<NonNullable<WindowsInput["office"]>>]>([
+    ["32-bit Office 2013", { version: 15, bits: 32 }],
+    ["Office 2010, which has its program elsewhere", { version: 14, bits: 32 }],
+  ])("finds %s", async (_what, given) => {
+    const machine = office(given);
+    expect(await finalize(machine, { office: true })).toMatchObject({ state: "ready", office: { state: "ready" } });
+    expect(left(machine)).toEqual({ rearmCount: 4, frozen: true });
+  });
+
+  it("that fails ends the finalize with a sentence, before Windows' own is spent", async () => {
+    const machine = office({ rearmCount: 0 });
+    const verdict = await finalize(machine, { office: true, kms: true });
+    expect(verdict).toMatchObject({ state: "blocked", office: { state: "failed" }, kms: { state: "off" } });
+    expect(verdict.summary).toMatch(/^Office: OSPPREARM.EXE of Office16 \(64-bit\) ended with -\d+: ERROR CODE: 0xC004D307/);
+    expect(machine.file("XAPISIM/STATE.JSON")).toContain('"rearmCount": 1001');
+  });
+
+  it("is refused before anything else where other products would be reset with it", async () => {
+    const licences = [
+      { name: "Office16ProPlusVL_KMS_Client", channel: "VOLUME_KMSCLIENT" },
+      { name: "Office16VisioProR_Retail", channel: "RETAIL" },
+    ];
+    const machine = office({ licences });
+    const verdict = await finalize(machine, { office: true });
+    expect(verdict).toMatchObject({ state: "blocked", attempts: 0, office: { state: "failed" } });
+    expect(verdict.summary).toContain("has products of KMS and of others (RETAIL)");
+    expect(left(machine)).toMatchObject({ rearmCount: 5 });
+  });
+
+  it("leaves other channels, a machine without Office, and one that nobody asked for as they are", async () => {
+    const retail = office({ licences: [{ name: "Office16ProPlusR_Retail", channel: "RETAIL" }] });
+    expect(await finalize(retail, { office: true })).toMatchObject({ state: "ready", office: { state: "notApplicable" } });
+    expect(left(retail)).toMatchObject({ rearmCount: 5 });
+    expect(await finalize(windows(), { office: true })).toMatchObject({ state: "ready", office: { state: "notApplicable" } });
+    const unasked = office();
+    const verdict = await finalize(unasked);
+    expect(verdict.state).toBe("ready");
+    expect(verdict.office).toBeUndefined();
+    expect(left(unasked)).toEqual({ rearmCount: 5, frozen: false });
+  });
+});
+
 describe("what the guest says and hears", () => {
   it("is never heard of without a bootstrap, and goes only when its domain goes", async () => {
     const machine = windows({ bootstrap: "none" });

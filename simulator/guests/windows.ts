@@ -8,6 +8,7 @@ import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { announceTools } from "./tools.ts";
 import { cloudbaseInit } from "./windows/cloudbaseInit.ts";
 import { Files } from "./windows/files.ts";
+import { addOffice } from "./windows/office.ts";
 import { Launcher } from "./windows/launcher.ts";
 import { Environment, type Process } from "./windows/process.ts";
 import { Relay } from "./windows/relay.ts";
@@ -77,6 +78,7 @@ export class Windows implements Host {
     if (descriptor.newDisks === "online") this.#bringOnline();
     for (const name of BUILT_IN) this.files.addBuiltIn(`C:\\Windows\\System32\\${name}.exe`);
     this.files.addBuiltIn("C:\\Windows\\System32\\slmgr.vbs");
+    addOffice(descriptor, this.files);
     if (host.cds.length > 0) this.files.addBuiltIn("D:\\");
     for (const framework of descriptor.ngen.frameworks)
       this.files.addBuiltIn(`C:\\Windows\\Microsoft.NET\\${framework.replace("/", "\\")}\\ngen.exe`);

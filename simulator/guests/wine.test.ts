@@ -205,6 +205,51 @@ describe.skipIf(problem !== undefined)("a layer's life under Wine", () => {
   );
 });
 
+const STD_OUTPUT = -11;
+
+/** Prints a line and ends with a code, as OSPPREARM.EXE does. */
+const prints = (line: string, code: number): Uint8Array =>
+  new Program()
+    .text("line", `${line}\r\n`)
+    .memory("handle", 8)
+    .memory("written", 8)
+    .call("GetStdHandle", STD_OUTPUT)
+    .save("handle")
+    .call("WriteFile", { value: "handle" }, { address: "line" }, line.length + 2, { address: "written" }, 0)
+    .call("ExitProcess", code)
+    .bytes();
+
+describe.skipIf(problem !== undefined)("Office's rearm under Wine", () => {
+  const refused = 0xc004d307;
+  it.each([
+    [
+      "that goes well",
+      prints("Microsoft Office rearm successful.", 0),
+      "ready",
+      /rearmed once \(Office16 \(64-bit\), exit code 0: Microsoft/,
+    ],
+    ["that is refused", prints("ERROR CODE: 0xC004D307", refused), "blocked", /ended with -1073425657: ERROR CODE: 0xC004D307/],
+  ])("%s", WINE, async (_what, program, state, message) => {
+    const machine = wine();
+    const volume = FatVolume.open(machine.systemDisk);
+    const folder = "Program Files/Microsoft Office/Office16";
+    // As ospp.vbs prints it, and run by Wine's own script host.
+    const lines = [
+      "---Processing---",
+      "LICENSE DESCRIPTION: Office 16, VOLUME_KMSCLIENT channel",
+      "LICENSE STATUS:  ---LICENSED--- ",
+      "---Exiting---",
+    ];
+    volume?.writeFile(`${folder}/OSPP.VBS`, crlf(lines.map((line) => `WScript.Echo "${line}"`)));
+    volume?.writeFile(`${folder}/OSPPREARM.EXE`, program);
+    const order = buildOrder(request({ order: "finalize", office: true }));
+    const fewer = { ...order, facts: order.facts.filter(({ check }) => check === "runOnce") };
+    const verdict = judgeFinalize(fewer, await carryOut(machine, fewer));
+    expect(verdict.state).toBe(state);
+    expect(verdict.office?.message).toMatch(message);
+  });
+});
+
 /** Runs commands one by one, after lines of preparation, and hands back what each said. */
 async function answersTo(
   machine: TestMachine,

@@ -23,6 +23,7 @@ const state = z.object({
   tools: z.object({ version: z.string(), vendor: z.string(), drivers: z.record(z.string(), z.string()).optional() }).nullable(),
   ngen: ngenState,
   kms: z.object({ rearmCount: z.int().nonnegative(), rearmed: z.boolean() }),
+  office: z.object({ rearmCount: z.int().nonnegative(), frozen: z.boolean() }).optional(),
   pending: z.array(z.object({ kind: z.string(), reboots: z.int() })),
   tasks: z
     .record(z.string(), z.object({ command: z.string(), arguments: z.string(), atStart: z.boolean(), system: z.boolean() }))
@@ -45,6 +46,8 @@ export class System {
   readonly installed: string[];
   readonly ngen: Ngen;
   readonly kms: { rearmCount: number; rearmed: boolean };
+  /** `frozen`: its grace timer stands still since a rearm. */
+  readonly office: { rearmCount: number; frozen: boolean };
   readonly tasks: Map<string, ScheduledTask>;
   boots: number;
   tools: Tools | undefined;
@@ -68,6 +71,7 @@ export class System {
     this.services = new Set(kept?.services ?? []);
     this.installed = kept?.installed ?? [];
     this.kms = kept?.kms ?? { rearmCount: descriptor.kms.rearmCount, rearmed: false };
+    this.office = kept?.office ?? { rearmCount: descriptor.office?.rearmCount ?? 0, frozen: false };
     const { frameworks, queuedSeconds } = descriptor.ngen;
     this.ngen = new Ngen(
       clock,
@@ -109,6 +113,7 @@ export class System {
       tools: this.tools ?? null,
       ngen: this.ngen.toJSON(),
       kms: this.kms,
+      office: this.office,
       pending: this.#pending,
       tasks: Object.fromEntries(this.tasks),
     };

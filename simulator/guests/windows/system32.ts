@@ -4,6 +4,7 @@
 import type { WindowsDescriptor } from "../descriptor.ts";
 import type { Files } from "./files.ts";
 import { pnputil, regExport } from "./inventory.ts";
+import { ospp, ospprearm } from "./office.ts";
 import { type Answer, argumentsOf, complained, type Process, said } from "./process.ts";
 import { reg } from "./registry.ts";
 import type { System } from "./system.ts";
@@ -25,7 +26,7 @@ export interface ProgramContext {
   power(how: "poweroff" | "reboot", delaySeconds: number): boolean;
 }
 
-type BuiltIn = (context: ProgramContext, args: readonly string[], rest: string) => Answer | Promise<Answer>;
+type BuiltIn = (context: ProgramContext, args: readonly string[], rest: string) => Answer | undefined | Promise<Answer>;
 
 const scQuery: BuiltIn = ({ system }, [verb = "", name = ""]) => {
   if (verb.toLowerCase() !== "query" || name === "") return complained("ERROR:  Unrecognized command\r\n", 1639);
@@ -100,6 +101,8 @@ const NO_REARM_LEFT = 0xc004d307;
 
 const cscript: BuiltIn = ({ system, descriptor }, args) => {
   const [script = "", verb = ""] = args.filter((argument) => !argument.startsWith("//"));
+  const office = ospp(descriptor, system, script, verb);
+  if (office !== undefined) return office;
   if (!/(^|\\)slmgr\.vbs$/i.test(script)) return complained(`Input Error: Can not find script file "${script}".\r\n`);
   const { channel } = descriptor.kms;
   if (/^\/rearm$/i.test(verb)) {
@@ -256,8 +259,9 @@ const PROGRAMS: Readonly<Record<string, BuiltIn>> = {
 
 export const BUILT_IN = [...Object.keys(PROGRAMS), "cmd", "powershell"];
 
-/** A program of Windows by its name or its full path; undefined: there is none. */
+/** A program of Windows by its name or its full path, or Office's; undefined: there is none. */
 export function builtIn(program: string): BuiltIn | undefined {
+  if (/\\OSPPREARM(\.exe)?$/i.test(program)) return ({ descriptor, system }) => ospprearm(descriptor, system, program);
   const [, name] = /^(?:C:\\Windows\\System32\\)?([a-z-]+)(?:\.exe)?$/i.exec(program) ?? [];
   return name !== undefined && Object.hasOwn(PROGRAMS, name.toLowerCase()) ? PROGRAMS[name.toLowerCase()] : undefined;
 }
