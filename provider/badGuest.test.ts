@@ -95,6 +95,21 @@ it("a guest's text is shown as text: no control characters, no end", async () =>
   await stage.destroy(layer.made);
 });
 
+it("a guest whose clock is set by years, with a restart between, is sealed as if nothing had been", async () => {
+  const layer = await story.layer("other years");
+  const install = ["date 01-01-2001\nexit /b 3010", "date 01-01-2099\ntime 23:59:59\nagent.exe", "date 01-01-1999"];
+  const made = await layer.version("1", { machine: { install: install.map((run, at) => ({ name: `${at}`, run, shell: "cmd" })) } });
+  const steps = made.machine.outputs.steps as { exitCode: number; seconds: number }[];
+  expect(steps.map(({ exitCode, seconds }) => [exitCode, seconds >= 0 && seconds < 600])).toEqual([
+    [3010, true],
+    [0, true],
+    [0, true],
+  ]);
+  expect(made.seal.outputs.sealedAt).toBeDefined();
+  await layer.drop(made);
+  await stage.destroy(layer.made);
+});
+
 // The stamps are all of the guest's clock that counts anywhere: the guest has them as if its clock had been set while the step ran.
 it("a guest that changes its clock is sealed by what it said, and no step took a year or less than nothing", async () => {
   await withStage(async (linux) => {
@@ -111,10 +126,10 @@ it("a guest that changes its clock is sealed by what it said, and no step took a
     const { connector } = guest;
     const { report } = await getVersionReport(linux.front, { connector, versionId: String(made.seal.outputs.versionId) });
     const { steps, times } = report;
-    expect(steps.map(({ name, seconds }) => [name, seconds])).toEqual([
-      ["forward", undefined],
-      ["back", undefined],
-      ["plain", expect.any(Number)],
+    expect(steps.map(({ name, seconds = Number.NaN }) => [name, seconds >= 0 && seconds < 600])).toEqual([
+      ["forward", true],
+      ["back", true],
+      ["plain", true],
     ]);
     expect(times.packagingSeconds).toBeLessThan(86_400);
     expect(times.finalizingSeconds).toBeGreaterThanOrEqual(0);

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { storageOf } from "./connector.ts";
 import { ConflictError, GuestError, InitFailedError, InputError } from "./errors.ts";
-import { secondsBetween } from "./guest/guestTime.ts";
+import { secondsTaken } from "./guest/guestTime.ts";
 import { buildOrder, type Order, type StepInput, stepDigests } from "./guest/order.ts";
 import type { PayloadReport, StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize, judgePackage, type StepVerdict } from "./guest/verdict.ts";
@@ -279,7 +279,7 @@ function stepResult(step: StepVerdict): StepResult {
     name: step.name,
     state: step.state,
     exitCode: step.exitCode ?? -1,
-    seconds: secondsBetween(step.started, step.finished) ?? 0,
+    seconds: secondsTaken(step) ?? 0,
     logDigest: createHash("sha256").update(step.logTail).digest("hex"),
   };
 }

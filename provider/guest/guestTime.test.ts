@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { secondsBetween } from "./guestTime.ts";
+import { secondsTaken } from "./guestTime.ts";
 
 it.each([
   ["on Linux", "2026-11-23T23:59:30Z", "2026-11-24T00:00:40Z", 70],
@@ -16,5 +16,15 @@ it.each([
   ["when only a date is there", "14.03.2024", "15.03.2024", undefined],
   ["when it has not ended", "2026-11-23T10:00:01Z", undefined, undefined],
 ])("tells how long a step took %s", (_where, started, finished, seconds) => {
-  expect(secondsBetween(started, finished)).toBe(seconds);
+  expect(secondsTaken({ started, finished })).toBe(seconds);
+});
+
+it.each([
+  ["the clock, where it agrees", "2026-11-23T10:01:40Z", 94, 100],
+  ["the clock, as far as a coarse count may be off", "2026-11-23T10:01:40Z", 72, 100],
+  ["the count, where the clock was set by less than a day", "2026-11-23T17:01:40Z", 94, 94],
+  ["the count, where the clock was set by a little", "2026-11-23T10:01:40Z", 71, 71],
+  ["the count, where the clock was set back", "2025-11-23T10:00:20Z", 20, 20],
+])("believes %s", (_what, finished, counted, seconds) => {
+  expect(secondsTaken({ started: "2026-11-23T10:00:00Z", finished, seconds: counted })).toBe(seconds);
 });

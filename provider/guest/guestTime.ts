@@ -1,7 +1,21 @@
 // Times as a guest's script writes them: ISO 8601 in UTC on Linux; cmd's %DATE% %TIME% on Windows, whose date is written as the locale wants it.
 
+/**
+ * How long a step took. `seconds`: as the guest counted it; coarsely where it has nothing better than its own looks (cmd), so its clock is more exact, unless the
+ * two are so far apart that the clock was set meanwhile.
+ */
+export function secondsTaken(step: {
+  readonly started?: string | undefined;
+  readonly finished?: string | undefined;
+  readonly seconds?: number | undefined;
+}): number | undefined {
+  const byClock = secondsBetween(step.started, step.finished);
+  if (step.seconds === undefined) return byClock;
+  return byClock === undefined || Math.abs(byClock - step.seconds) > 10 + step.seconds / 4 ? step.seconds : byClock;
+}
+
 /** Seconds from one to the other, by the guest's clock; undefined where it can't be told (a clock that was set, a form that is not known). */
-export function secondsBetween(started: string | undefined, finished: string | undefined): number | undefined {
+function secondsBetween(started: string | undefined, finished: string | undefined): number | undefined {
   const [from, to] = [instant(started), instant(finished)];
   if (from !== undefined && to !== undefined) return to < from || to - from > A_DAY * 1000 ? undefined : Math.round((to - from) / 1000);
   const [begun, ended] = [timeOfDay(started), timeOfDay(finished)];

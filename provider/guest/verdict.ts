@@ -299,6 +299,7 @@ function stepVerdicts(order: Order, payload: PayloadReport): StepVerdict[] {
       timedOut: step.timedOut,
       ...(step.started === undefined ? {} : { started: step.started }),
       ...(step.finished === undefined ? {} : { finished: step.finished }),
+      ...(step.seconds === undefined ? {} : { seconds: step.seconds }),
       logTail: lastLines(step.log, LOG_TAIL),
     };
   });

@@ -24,6 +24,8 @@ const stepVerdict = z.strictObject({
   timedOut: z.boolean(),
   started: z.string().optional(),
   finished: z.string().optional(),
+  /** As the guest counted them, whatever its clock said. */
+  seconds: z.int().optional(),
   logTail: z.string(),
 });
 export type StepVerdict = z.output<typeof stepVerdict>;

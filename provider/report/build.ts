@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { type CheckPolicies, checks } from "../guest/checks.ts";
 import type { PayloadReport, RoundReport, StepReport } from "../guest/evidence.ts";
-import { secondsBetween } from "../guest/guestTime.ts";
+import { secondsTaken } from "../guest/guestTime.ts";
 import { readInventory } from "../guest/inventory.ts";
 import type { Order } from "../guest/order.ts";
 import { isQuiet, judgeFinalize, judgePackage, LOG_TAIL, lastLines, type Verdict } from "../guest/verdict.ts";
@@ -136,7 +136,7 @@ function stepsOf(order: Order, payload: PayloadReport, recorded: readonly StepRe
   const reports: readonly StepReport[] = payload.packaging ?? payload.steps;
   return reports.map((step, index) => {
     const known = recorded[index];
-    const seconds = secondsBetween(step.started, step.finished);
+    const seconds = secondsTaken(step);
     const digest = createHash("sha256").update(lastLines(step.log, LOG_TAIL)).digest("hex");
     return {
       id: step.id,

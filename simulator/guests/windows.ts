@@ -8,8 +8,8 @@ import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { announceTools } from "./tools.ts";
 import { cloudbaseInit } from "./windows/cloudbaseInit.ts";
 import { Files } from "./windows/files.ts";
-import { addOffice } from "./windows/office.ts";
 import { Launcher } from "./windows/launcher.ts";
+import { addOffice } from "./windows/office.ts";
 import { Environment, type Process } from "./windows/process.ts";
 import { Relay } from "./windows/relay.ts";
 import { type Host, Shell } from "./windows/shell.ts";
@@ -17,6 +17,7 @@ import { Capture } from "./windows/streams.ts";
 import { System } from "./windows/system.ts";
 import { BUILT_IN } from "./windows/system32.ts";
 import type { ScheduledTask } from "./windows/tasks.ts";
+import { WallClock } from "./windows/wallClock.ts";
 
 export class WindowsGuest implements Guest {
   readonly #descriptor: WindowsDescriptor;
@@ -45,6 +46,7 @@ export class WindowsGuest implements Guest {
 /** One boot; or what a guest under Wine asks of the model. */
 export class Windows implements Host {
   readonly files = new Files();
+  readonly wallClock: WallClock;
   readonly #boot: Boot;
   readonly #host: GuestHost;
   readonly #descriptor: WindowsDescriptor;
@@ -61,6 +63,7 @@ export class Windows implements Host {
     this.#descriptor = descriptor;
     this.#host = host;
     this.#boot = boot;
+    this.wallClock = new WallClock(host.clock, () => this.#system?.registry);
     this.#launcher = new Launcher(this, {
       boot,
       descriptor,
@@ -131,6 +134,7 @@ export class Windows implements Host {
     const host = this.#host;
     const system = System.boot(this.#descriptor, this.files, host.clock);
     this.#system = system;
+    this.wallClock.started(system.boots);
     for (const character of `${host.vm.uuid} ${system.boots} ${host.clock.now()}`)
       this.#random = (Math.imul(this.#random, 31) + character.charCodeAt(0)) >>> 0;
     host.log(`${this.#descriptor.os.name || "Windows"} started, boot ${system.boots}`);
@@ -187,18 +191,6 @@ export class Windows implements Host {
   random(): number {
     this.#random = (Math.imul(this.#random, 1_103_515_245) + 12_345) >>> 0;
     return (this.#random >>> 16) & 0x7fff;
-  }
-
-  date(): string {
-    const now = new Date(this.#host.clock.now());
-    const day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][now.getUTCDay()];
-    const two = (value: number): string => String(value).padStart(2, "0");
-    return `${day} ${two(now.getUTCMonth() + 1)}/${two(now.getUTCDate())}/${now.getUTCFullYear()}`;
-  }
-
-  time(): string {
-    const text = new Date(this.#host.clock.now()).toISOString();
-    return `${String(Number(text.slice(11, 13))).padStart(2, " ")}${text.slice(13, 22)}`;
   }
 
   background(work: () => Promise<unknown>): void {

@@ -105,6 +105,20 @@ const endlocal: Internal = (shell) => {
   return undefined;
 };
 
+/** `date`, `time`: shows it, or sets it. */
+const clock =
+  (what: "date" | "time"): Internal =>
+  (shell, rest) => {
+    const { wallClock } = shell.host;
+    const text = rest.trim();
+    if (/^\/t$/i.test(text)) shell.process.out.write(`${what === "date" ? `${wallClock.date()} ` : wallClock.time()}\r\n`);
+    // It asks for the new one, and whoever it asks types nothing.
+    else if (text === "") shell.process.out.write(`The current ${what} is: ${wallClock[what]()}\r\n`);
+    else if (!(what === "date" ? wallClock.setDate(text) : wallClock.setTime(text)))
+      return failed(shell, `The system cannot accept the ${what} entered.`);
+    return done(shell);
+  };
+
 const nothing: Internal = () => undefined;
 
 const commands: Readonly<Record<string, Internal | undefined>> = {
@@ -113,6 +127,8 @@ const commands: Readonly<Record<string, Internal | undefined>> = {
   set,
   cd,
   chdir: cd,
+  date: clock("date"),
+  time: clock("time"),
   call,
   exit,
   start,

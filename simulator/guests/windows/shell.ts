@@ -10,6 +10,7 @@ import { argumentsOf, type Environment, firstWord, notRecognized, type Process, 
 import { Capture, FileStream } from "./streams.ts";
 import { type Command, type Condition, OpenBlock, parseCommands, type Redirection, SyntaxProblem } from "./syntax.ts";
 import { replaceDelayed, replaceLoop, replaceVariables, type Substitution } from "./variables.ts";
+import type { WallClock } from "./wallClock.ts";
 
 /** What a shell runs on. */
 export interface Host {
@@ -17,8 +18,7 @@ export interface Host {
   sleep(ms: number): Promise<void>;
   /** 0 to 32767, as %RANDOM%. */
   random(): number;
-  date(): string;
-  time(): string;
+  readonly wallClock: WallClock;
   /** Runs a program that is no script; undefined: there is none of that name. */
   launch(line: string, name: string, args: readonly string[], process: Process): Promise<number | undefined>;
   /** Runs something without waiting for it. */
@@ -167,8 +167,8 @@ export class Shell {
         if (name === "ERRORLEVEL") return String(this.errorlevel);
         if (name === "CD") return this.process.cwd;
         if (name === "RANDOM") return String(this.host.random());
-        if (name === "DATE") return this.host.date();
-        return name === "TIME" ? this.host.time() : undefined;
+        if (name === "DATE") return this.host.wallClock.date();
+        return name === "TIME" ? this.host.wallClock.time() : undefined;
       },
     };
   }
