@@ -28,12 +28,17 @@ export interface Engine {
 // What grpc-js offers, as far as it is used: it is a dependency of @pulumi/pulumi, not of this package, so its types can't be imported.
 interface LogClient {
   log(request: EnginePb.LogRequest, options: { deadline: number }, done: (error: Error | null) => void): void;
-  getChannel(): { getConnectivityState(connect: boolean): number };
+  getChannel(): {
+    getConnectivityState(connect: boolean): number;
+    watchConnectivityState(state: number, deadline: number, changed: () => void): void;
+  };
   close(): void;
 }
 const TRANSIENT_FAILURE = 3;
 
 const LOOK_MS = 1_000;
+// The engine is on this machine: a proxy that the environment names (http_proxy) would take it for its own.
+const DIRECT = { "grpc.enable_http_proxy": 0 };
 const LOG_MS = 5_000;
 /** The engine kills a plugin 5 s after it asked it to end. */
 const SIGNAL_MS = 3_000;
@@ -64,10 +69,10 @@ function connectEngine(address: string): Engine {
   const loadTheirs = createRequire(load.resolve("@pulumi/pulumi"));
   const grpc = loadTheirs("@grpc/grpc-js") as { credentials: { createInsecure(): unknown } };
   const { EngineClient } = load("@pulumi/pulumi/proto/engine_grpc_pb.js") as {
-    EngineClient: new (address: string, credentials: unknown) => LogClient;
+    EngineClient: new (address: string, credentials: unknown, options: object) => LogClient;
   };
   const { LogRequest, LogSeverity } = load("@pulumi/pulumi/proto/engine_pb.js") as typeof EnginePb;
-  const client = new EngineClient(address, grpc.credentials.createInsecure());
+  const client = new EngineClient(address, grpc.credentials.createInsecure(), DIRECT);
 
   const controller = new AbortController();
   // Every call that is in flight listens.
@@ -99,14 +104,21 @@ function connectEngine(address: string): Engine {
   // Both come at the end of every normal run, and when the user insists on an end (second Ctrl-C).
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void end(`it sent ${signal}`, SIGNAL_MS));
 
-  // A killed engine sends nothing. Its launcher (sh) may live on as our parent, so the connection is looked at, too.
-  const parent = process.ppid;
-  let failed = 0;
-  setInterval(() => {
-    failed = client.getChannel().getConnectivityState(true) === TRANSIENT_FAILURE ? failed + 1 : 0;
-    if (process.ppid === parent && failed < 2) return;
+  const gone = () => {
     process.exitCode = 1;
     void end("its engine is gone", ORPHAN_MS);
+  };
+  // A killed engine sends nothing: its connection breaks, and there is nobody to connect to again. Its launcher (sh) may live on as our parent, or go alone.
+  const channel = client.getChannel();
+  const watch = (): void => {
+    const state = channel.getConnectivityState(true);
+    if (state === TRANSIENT_FAILURE) gone();
+    else channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, watch);
+  };
+  watch();
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) gone();
   }, LOOK_MS).unref();
 
   return {

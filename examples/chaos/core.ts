@@ -28,6 +28,12 @@ export const unitName = ({ phase, doing, name }: Unit): string => `${phase}-${do
 /** All but reading events, whose number is a matter of time. */
 export const CALL = /^(?!event\.)/;
 
+export interface Call {
+  method: string;
+  /** The pool is no more as it was when the call before was done. */
+  changed: boolean;
+}
+
 interface Snapshot {
   dir: string;
   url: string;
@@ -48,7 +54,7 @@ export class MainPath implements AsyncDisposable {
   readonly #pool: SimulatorOptions["pool"];
   readonly #snapshots: Snapshot[] = [];
   /** Calls of each unit, in order. */
-  readonly calls: string[][] = [];
+  readonly calls: Call[][] = [];
   readonly #fronts = new Fronts();
   #worlds = 0;
 
@@ -64,14 +70,7 @@ export class MainPath implements AsyncDisposable {
       await path.#snapshot(await path.#open(undefined));
       for (const [at, each] of units.entries()) {
         const world = await path.#open(at);
-        const from = world.simulator.log.length;
-        await world.run([each]);
-        path.calls.push(
-          world.simulator.log
-            .slice(from)
-            .map(({ method }) => method)
-            .filter((method) => CALL.test(method)),
-        );
+        path.calls.push(await recorded(world, () => world.run([each])));
         await path.#snapshot(world);
       }
       return path;
@@ -160,4 +159,28 @@ export class MainPath implements AsyncDisposable {
     await world.close(dir);
     this.#snapshots.push({ dir, ...snapshot });
   }
+}
+
+/** Runs it undisturbed, and looks at the pool after each of its calls. */
+async function recorded({ simulator }: World, work: () => Promise<void>): Promise<Call[]> {
+  const calls: Call[] = [];
+  const pool = () => JSON.stringify(simulator.state());
+  let before = pool();
+  const armed = (n: number): void => {
+    const test = (method: string): boolean => {
+      if (!CALL.test(method)) return false;
+      calls[n] = { method, changed: false };
+      armed(n + 1);
+      return true;
+    };
+    const happens = () => {
+      const after = pool();
+      calls[n] = { method: calls[n]?.method ?? "", changed: after !== before };
+      before = after;
+    };
+    simulator.fault({ message: Object.assign(/(?:)/, { test }), when: "after", happens });
+  };
+  armed(0);
+  await work();
+  return calls;
 }

@@ -7,7 +7,7 @@ interface GrpcServer {
   forceShutdown(): void;
 }
 
-export async function engineLog(): Promise<{ address: string; kill: () => void }> {
+export async function engineLog(): Promise<{ address: string; kill: () => void; heard: () => number }> {
   const load = createRequire(import.meta.url);
   // Messages and server must be of one installation (provider/engine.ts).
   const grpc = createRequire(load.resolve("@pulumi/pulumi"))("@grpc/grpc-js") as {
@@ -17,12 +17,16 @@ export async function engineLog(): Promise<{ address: string; kill: () => void }
   const { EngineService } = load("@pulumi/pulumi/proto/engine_grpc_pb.js") as { EngineService: unknown };
   const { Empty } = load("google-protobuf/google/protobuf/empty_pb.js") as { Empty: new () => unknown };
   const server = new grpc.Server();
-  const heard = (_call: unknown, done: (error: null, reply: unknown) => void) => done(null, new Empty());
-  server.addService(EngineService, { log: heard, getRootResource: heard, setRootResource: heard });
+  let lines = 0;
+  const log = (_call: unknown, done: (error: null, reply: unknown) => void) => {
+    lines++;
+    done(null, new Empty());
+  };
+  server.addService(EngineService, { log });
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     ),
   );
-  return { address: `127.0.0.1:${port}`, kill: () => server.forceShutdown() };
+  return { address: `127.0.0.1:${port}`, kill: () => server.forceShutdown(), heard: () => lines };
 }

@@ -1,5 +1,5 @@
 // Which points there are, and a sample of them that can be drawn again.
-import { type MainPath, unitName, units } from "./core.ts";
+import { type Call, type MainPath, unitName, units } from "./core.ts";
 import type { Way } from "./ways.ts";
 
 /** The n-th call of a unit (of those that this may happen to), and what happens to it. */
@@ -13,12 +13,12 @@ export const pointName = ({ at, n, way }: Point): string => `${nameOf(at)}:${way
 const nameOf = (at: number): string => (units[at] === undefined ? "" : unitName(units[at]));
 
 /** Every point of a way, or those at the calls that are told. */
-export function pointsOf({ calls }: MainPath, way: Way, of: (method: string) => boolean = () => true): Point[] {
-  return calls.flatMap((methods, at) => {
+export function pointsOf({ calls }: MainPath, way: Way, of: (call: Call) => boolean = () => true): Point[] {
+  return calls.flatMap((unit, at) => {
     const { moments, at: fits } = way;
     if (moments !== undefined) return moments.in.test(nameOf(at)) ? Array.from({ length: moments.count }, (_, n) => ({ at, n, way })) : [];
-    const possible = methods.filter((method) => fits === undefined || fits.test(method));
-    return possible.flatMap((method, n) => (of(method) ? [{ at, n, way }] : []));
+    const possible = unit.filter(({ method }) => fits === undefined || fits.test(method));
+    return possible.flatMap((call, n) => (of(call) ? [{ at, n, way }] : []));
   });
 }
 

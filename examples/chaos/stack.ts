@@ -16,9 +16,9 @@ export class Front {
   #asked = 0;
 
   /** `engine`: the address that Pulumi's host would get. */
-  constructor(engine?: string) {
+  constructor(engine?: string, env: Record<string, string> = {}) {
     const module = join(checkout, "dist", "examples", "chaos", "front.js");
-    this.#child = fork(module, engine === undefined ? [] : [engine], { execArgv: [] });
+    this.#child = fork(module, engine === undefined ? [] : [engine], { execArgv: [], env: { ...process.env, ...env } });
     this.#ended = once(this.#child, "exit").then(() => this.forsake());
     this.#child.on("message", ({ id, value, error }: Reply) => {
       const waiting = this.#waiting.get(id);
