@@ -62,6 +62,24 @@ describe("a watch", () => {
     second.close();
   });
 
+  test("tells at once that an object has gone, whose event has no snapshot, and goes on behind it", async () => {
+    const xapi = await open();
+    objects.set("VM", "OpaqueRef:a", {});
+    const seen = counter();
+    const watch = xapi.watch(["VM/OpaqueRef:a"], seen.wake);
+    await watch.ready;
+    const told = seen.next();
+    const waiting = new Promise<void>((resolve) => {
+      objects.onWait = resolve;
+    });
+    objects.remove("OpaqueRef:a");
+    await told;
+    await waiting;
+    const tokens = objects.polls.map(({ token }) => token);
+    expect(new Set(tokens).size).toBe(tokens.length);
+    watch.close();
+  });
+
   test("of a class does not fetch all objects of it", async () => {
     const xapi = await open();
     objects.set("VM", "OpaqueRef:a", {});

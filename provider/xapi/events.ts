@@ -8,7 +8,8 @@ import { Failure } from "./transport.ts";
 
 const reply = z.object({
   token: z.string(),
-  events: z.array(z.object({ class: z.string(), operation: z.string(), ref: z.string(), snapshot: z.unknown() })),
+  // Of what has gone there is no snapshot (event_types.ml).
+  events: z.array(z.object({ class: z.string(), operation: z.string(), ref: z.string(), snapshot: z.unknown().optional() })),
 });
 export type XapiEvent = z.output<typeof reply>["events"][number];
 
