@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { PayloadReport } from "../../provider/guest/evidence.ts";
-import { buildOrder, type Order, type OrderRequest } from "../../provider/guest/order.ts";
+import { buildOrder, type Order, type OrderFact, type OrderRequest } from "../../provider/guest/order.ts";
 import { type PayloadContent, readPayload, writePayload } from "../../provider/guest/payload.ts";
 import { judgeFinalize, judgePackage } from "../../provider/guest/verdict.ts";
 import { virtualClock } from "../clock.ts";
@@ -201,6 +201,55 @@ describe.skipIf(problem !== undefined)("a layer's life under Wine", () => {
       expect(clone.lines).toEqual(expect.arrayContaining(["Version    REG_SZ    1.2.3", "removed: 0", "gone"]));
       expect(clone.file("Program Files/Layer Tool/tool.txt")).toBeUndefined();
       expect(machine.file("Program Files/Layer Tool/tool.txt")).toBe("tool 1.2.3\r\n");
+    },
+  );
+});
+
+const RUN_ONCE = [
+  "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\RunOnce",
+  "HKLM\\SOFTWARE\\Wow6432Node\\Microsoft\\Windows\\CurrentVersion\\RunOnce",
+];
+
+describe.skipIf(problem !== undefined)("RunOnce under Wine", () => {
+  it(
+    "blocks while an entry is left and is drained by the next start, or by the script where the order says so; and is quiet then",
+    WINE,
+    async () => {
+      const machine = wine();
+      const lines = [
+        "if exist C:\\Layer\\left%1.txt exit /b 0",
+        "ver >C:\\Layer\\left%1.txt",
+        ...RUN_ONCE.map((key, view) => `reg add ${key} /v Later%1-${view} /d "cmd /c ver>C:\\Layer\\ran%1-${view}.txt" /f`),
+      ];
+      const install = step("Set-up", ["mkdir C:\\Layer", 'copy "%XENLAYER_FILES%\\setup.cmd" C:\\Layer >nul']);
+      const toPackage = buildOrder(request({ install: [install] }));
+      const files = [{ name: "setup.cmd", data: new TextEncoder().encode(crlf(lines)) }];
+      expect(judgePackage(toPackage, await carryOut(machine, toPackage, files)).state).toBe("ready");
+
+      /** An entry from before the start would be drained by it: these are left, once, by what runs just before the first look. */
+      const finalize = async (set: string, policy: "block" | "fix") => {
+        const policies = { runOnce: policy };
+        const order = buildOrder(request({ order: "finalize", policies, ngen: "wait" }));
+        const command = `cmd /d /c C:\\Layer\\setup.cmd ${set}`;
+        const leaves: OrderFact = { id: "leaves", check: "runOnce", command, quiet: { kind: "exitCode", codes: [0] }, fix: "none" };
+        const fewer = { ...order, facts: [leaves, ...order.facts.filter(({ check }) => check === "runOnce")] };
+        const evidence = await carryOut(machine, fewer);
+        const { state, summary } = judgeFinalize(fewer, evidence, policies);
+        const ran = [0, 1].map((view) => machine.file(`Layer/ran${set}-${view}.txt`) !== undefined);
+        const left = machine.file("XAPISIM/WINE/system.reg")?.match(/^"Later.-.(?="=)/gm) ?? [];
+        return { state, summary, boots: evidence.boots.length, fixes: evidence.fixes.map(({ fix, rc }) => `${fix} ${rc}`), ran, left };
+      };
+      expect(await finalize("A", "block")).toMatchObject({
+        state: "blocked",
+        summary: expect.stringMatching(/A RunOnce script is outstanding.*RunOnce, LaterA-0: cmd \/c ver>C:\\Layer\\ranA-0\.txt/),
+        boots: 1,
+        fixes: [],
+        ran: [false, false],
+        left: ['"LaterA-0', '"LaterA-1'],
+      });
+      const quiet = { state: "ready", boots: 1, ran: [true, true], left: [] };
+      expect(await finalize("A", "block")).toMatchObject({ ...quiet, fixes: [] });
+      expect(await finalize("B", "fix")).toMatchObject({ ...quiet, fixes: ["run-once 0", "run-once 0"] });
     },
   );
 });
