@@ -8,11 +8,12 @@ import { duration, GuestError, ProviderError } from "./errors.ts";
 import type { Order } from "./guest/order.ts";
 import { type PayloadContent, type PayloadReport, readPayload, writePayload } from "./guest/payload.ts";
 import { type Asked, shownProgress } from "./guest/progress.ts";
+import type { Hands, Reached } from "./hands.ts";
 import { onlyDuplicate } from "./layer/build.ts";
 import type { Machine, PictureTaken } from "./layer/entry.ts";
 import { lookKey } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
-import type { Reached, SshHands } from "./ssh.ts";
+import { offersRunScript } from "./runScript.ts";
 import { until, type Verdict } from "./wait.ts";
 import type { Xapi } from "./xapi/client.ts";
 import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
@@ -38,7 +39,7 @@ export interface GuestRun {
   /** Manual mode: nobody is heard before the engineer is done, and this is shown meanwhile. */
   manual?: string | undefined;
   /** Installs the bootstrap in a guest that has none; where the program says how to log in. */
-  hands?: SshHands | undefined;
+  hands?: Hands | undefined;
   /** Starts the machine first; else it is at it already. */
   starts?: boolean | undefined;
   bootMinutes: number;
@@ -100,6 +101,8 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
   let heard = run.manual !== undefined;
   let askedDisk = false;
   let metricsOf = "";
+  let runsScripts = false;
+  const offers = () => ({ addresses: seen.ipAddresses, runsScripts });
   let ran = false;
   let wake = () => {};
 
@@ -112,12 +115,12 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     ran ||= vm !== undefined && vm.power_state !== "Halted";
     heard ||= progressOf(vm, run.nonce) !== undefined;
     const running = vm?.power_state === "Running";
-    const wanted = run.hands === undefined ? heard && metricsOf !== vm?.guest_metrics : seen.ipAddresses.length === 0;
+    const wanted = run.hands === undefined ? heard && metricsOf !== vm?.guest_metrics : !run.hands.known(offers());
     if (running && wanted && !isNull(vm.guest_metrics)) {
       metricsOf = vm.guest_metrics;
-      await noteMetrics(xapi, vm.guest_metrics, seen);
+      runsScripts ||= offersRunScript(await noteMetrics(xapi, vm.guest_metrics, seen));
     }
-    if (running && !heard) run.hands?.reach(seen.ipAddresses, () => wake());
+    if (running && !heard) run.hands?.reach(offers(), () => wake());
     const overdue = performance.now() - started > run.bootMinutes * MINUTE;
     if (!heard && overdue && !askedDisk && vm?.power_state === "Running") {
       // No tools, no words: but the bootstrap writes to the payload disk first of all, and a snapshot of it can be read while the machine runs.
@@ -189,7 +192,7 @@ export function judgeRun(
     return {
       state: "failed",
       error: new GuestError(`${reached.refused.message}; machine "${run.vmName}" is left running`, {
-        hint: `${reached.refused.hint ?? "mend ssh of the packaging machine"}; then \`pulumi up\` again`,
+        hint: `${reached.refused.hint ?? "mend ssh or runScript of the packaging machine"}; then \`pulumi up\` again`,
       }),
     };
   if (!overdue)
@@ -211,13 +214,14 @@ function progressOf(vm: Rec<"VM"> | undefined, nonce: string): string | undefine
   return match?.[1] === nonce ? match[4] : undefined;
 }
 
-async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<void> {
+async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<Readonly<Record<string, string>>> {
   const metrics = await xapi.record("VM_guest_metrics", ref);
-  if (metrics === undefined) return;
+  if (metrics === undefined) return {};
   const addresses = Object.entries(metrics.networks).filter(([key]) => /\/ip(v[46]\/\d+)?$/.test(key));
   if (addresses.length > 0) seen.ipAddresses = [...new Set(addresses.map(([, address]) => address))].sort().slice(0, 16);
   const { major, minor, micro, build } = metrics.PV_drivers_version;
   if (major !== undefined) seen.toolsVersion = [major, minor, micro, build].filter((part) => part !== undefined && part !== "-1").join(".");
+  return metrics.other;
 }
 
 async function heardOnDisk(ctx: Context, { xapi, payload, build, nonce }: GuestRun): Promise<boolean> {

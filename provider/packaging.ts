@@ -5,11 +5,13 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { storageOf } from "./connector.ts";
 import { ConflictError, GuestError, InitFailedError, InputError } from "./errors.ts";
+import type { GuestOs } from "./guest/fact.ts";
 import { secondsTaken } from "./guest/guestTime.ts";
 import { buildOrder, type Order, type StepInput, stepDigests } from "./guest/order.ts";
 import type { PayloadReport, StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize, judgePackage, type StepVerdict } from "./guest/verdict.ts";
 import { awaitPowerOff, demandHalted, doneSteps, fetchReport, type GuestSeen, payloadSize, sendOrder, withPicture } from "./guestRun.ts";
+import { Hands } from "./hands.ts";
 import { ensureDisk, removeBuild, removeStale } from "./layer/build.ts";
 import { anew, differences, type Entry, type Machine, type StepResult } from "./layer/entry.ts";
 import { type Held, withLease } from "./layer/lease.ts";
@@ -19,7 +21,8 @@ import { sealedRefusal } from "./layer/sealed.ts";
 import { ensureMachine, type MachineRequest } from "./machine.ts";
 import { type Context, holdsUnknown, type Known } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/packagingMachine.ts";
-import { SshHands } from "./ssh.ts";
+import { runScriptWay } from "./runScript.ts";
+import { sshWay } from "./ssh.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
 
@@ -204,7 +207,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       manual: wanted.mode === "manual" ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
       starts,
       pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
-      hands: wanted.ssh === undefined || wanted.mode === "manual" ? undefined : new SshHands(wanted.ssh, osOf(held.entry)),
+      hands: handsFor(xapi, wanted, parts.vm, osOf(held.entry)),
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });
@@ -251,6 +254,13 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
   }
   ctx.report(wanted.mode === "manual" ? "the engineer is done" : verdict.summary);
   return { ...held.entry, machine: after };
+}
+
+// By hand, the engineer is the hands.
+function handsFor(xapi: Xapi, { ssh, runScript, mode }: Inputs, vm: Rec<"VM">, os: GuestOs): Hands | undefined {
+  if (mode === "manual") return undefined;
+  if (ssh !== undefined) return new Hands(sshWay(ssh, os));
+  return runScript ? new Hands(runScriptWay(xapi, vm.$ref)) : undefined;
 }
 
 // Of the machine itself: a halted one with others is made anew around its disk.

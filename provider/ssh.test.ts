@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { explain } from "./errors.ts";
-import { overSsh, type SshInput, SshRefusedError } from "./ssh.ts";
+import { RefusedError } from "./hands.ts";
+import { overSsh, type SshInput } from "./ssh.ts";
 import { Story, step, windowsGuest, withStage } from "./testing.ts";
 
 const sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].find((path) => existsSync(path));
@@ -107,7 +108,7 @@ describe.skipIf(sshd === undefined)("by SSH", () => {
     const error = await failing(
       overSsh({ ...server.account(), hostKeyFingerprint: `SHA256:${"A".repeat(43)}` }, "127.0.0.1", "true", never),
     );
-    expect(error).toBeInstanceOf(SshRefusedError);
+    expect(error).toBeInstanceOf(RefusedError);
     expect(error.message).toContain(`its host key is ${server.account().hostKeyFingerprint}, not the one of ssh.hostKeyFingerprint`);
     expect(server.commands).toEqual([]);
   });
@@ -115,7 +116,7 @@ describe.skipIf(sshd === undefined)("by SSH", () => {
   it("a key that the guest doesn't know is refused at once, and is in no message", async () => {
     const account = server.account("other");
     const error = await failing(overSsh(account, "127.0.0.1", "true", never));
-    expect(error).toBeInstanceOf(SshRefusedError);
+    expect(error).toBeInstanceOf(RefusedError);
     expect(error.message).toContain("the guest refuses this account or key");
     expect(explain(error)).not.toContain(account.privateKey?.split("\n")[1] ?? "?");
   });
@@ -126,7 +127,7 @@ describe.skipIf(sshd === undefined)("by SSH", () => {
     const { port } = closed.address() as AddressInfo;
     await new Promise((done) => closed.close(done));
     const error = await failing(overSsh({ ...server.account(), port }, "127.0.0.1", "true", never));
-    expect(error).not.toBeInstanceOf(SshRefusedError);
+    expect(error).not.toBeInstanceOf(RefusedError);
     expect(error.message).toMatch(/^ssh .*@127\.0\.0\.1:\d+: .*ECONNREFUSED/);
   });
 

@@ -1,11 +1,12 @@
-// SSH as a pair of hands, for guests that nothing of ours runs in yet: logs in once and installs the bootstrap that the payload disk carries; all else goes on without it.
+// SSH as a pair of hands (hands.ts): logs in once and installs the bootstrap that the payload disk carries.
 // Promises: nothing is sent to a host whose key is not the one that was named; a key or an account that is refused ends the wait at once, a guest that does not
 // listen yet does not; what it was given is in no message.
 import { createHash } from "node:crypto";
 import * as z from "zod";
 import { explain, GuestError } from "./errors.ts";
-import { INSTALLED, installCommand } from "./guest/bootstrap.ts";
+import { installCommand } from "./guest/bootstrap.ts";
 import type { GuestOs } from "./guest/fact.ts";
+import { type Offers, RefusedError, type Way } from "./hands.ts";
 
 export const sshInput = z
   .strictObject({
@@ -26,9 +27,6 @@ const CONNECT_MS = 20_000;
 const LONGEST_MS = 120_000;
 const RETRY_MS = 5_000;
 const MOST_OUTPUT = 65_536;
-
-/** Trying again is useless. */
-export class SshRefusedError extends GuestError {}
 
 /** Runs one command; its exit code and what it printed. */
 export async function overSsh(
@@ -84,68 +82,23 @@ export async function overSsh(
 
 function failure(at: string, error: Error & { level?: string }, foreign?: string): GuestError {
   if (foreign !== undefined)
-    return new SshRefusedError(`${at}: its host key is ${foreign}, not the one of ssh.hostKeyFingerprint`, {
+    return new RefusedError(`${at}: its host key is ${foreign}, not the one of ssh.hostKeyFingerprint`, {
       hint: "nothing was sent to it; where that key is the guest's own, name it",
     });
-  if (error.level === "client-authentication") return new SshRefusedError(`${at}: the guest refuses this account or key`);
+  if (error.level === "client-authentication") return new RefusedError(`${at}: the guest refuses this account or key`);
   return new GuestError(`${at}: ${explain(error)}`);
 }
 
-/** How it stands, for the row and for errors. */
-export interface Reached {
-  readonly said: string;
-  readonly refused?: SshRefusedError;
+export function sshWay(ssh: SshInput, os: GuestOs): Way {
+  const addressOf = ({ addresses }: Offers): string | undefined => ssh.address ?? addresses[0];
+  return {
+    by: "by SSH",
+    needs: "an address",
+    retryMs: RETRY_MS,
+    at(offers) {
+      const address = addressOf(offers);
+      return address === undefined ? undefined : ` at ${address}`;
+    },
+    install: (offers, signal) => overSsh(ssh, addressOf(offers) ?? "", installCommand(os), signal),
+  };
 }
-
-/** Tries until it has worked once, one attempt at a time. */
-export class SshHands {
-  readonly #ssh: SshInput;
-  readonly #os: GuestOs;
-  readonly #closed = new AbortController();
-  #state: "idle" | "busy" | "done" = "idle";
-  #failedAt = Number.NEGATIVE_INFINITY;
-  reached: Reached = { said: "waiting for an address to reach it by SSH" };
-
-  constructor(ssh: SshInput, os: GuestOs) {
-    this.#ssh = ssh;
-    this.#os = os;
-  }
-
-  /** Nobody waits any more. */
-  close(): void {
-    this.#closed.abort(new Error("nobody waits for it any more"));
-  }
-
-  /** Does nothing while an attempt is under way, or shortly after one that failed. `wake`: something has changed. */
-  reach(reported: readonly string[], wake: () => void): void {
-    const address = this.#ssh.address ?? reported[0];
-    if (address === undefined || this.#state !== "idle" || this.reached.refused !== undefined) return;
-    if (performance.now() - this.#failedAt < RETRY_MS) return;
-    this.#state = "busy";
-    this.reached = { said: `reaching it by SSH at ${address}` };
-    void this.#install(address).then(wake);
-  }
-
-  async #install(address: string): Promise<void> {
-    try {
-      const { code, output } = await overSsh(this.#ssh, address, installCommand(this.#os), this.#closed.signal);
-      if (!output.includes(INSTALLED))
-        throw new GuestError(
-          `its bootstrap could not be installed at ${address}: exit code ${code}, ${tail(output) || "nothing was printed"}`,
-        );
-      this.#state = "done";
-      this.reached = { said: `its bootstrap was installed by SSH at ${address}` };
-    } catch (error) {
-      this.#state = "idle";
-      this.#failedAt = performance.now();
-      const said = `not reached by SSH: ${explain(error)}`;
-      this.reached = error instanceof SshRefusedError ? { said, refused: error } : { said };
-    }
-  }
-}
-
-const tail = (output: string): string =>
-  output
-    .replace(/[^ -~]+/g, " ")
-    .trim()
-    .slice(-300);

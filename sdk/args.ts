@@ -840,6 +840,11 @@ export interface PackagingMachineArgs {
   toolsIso?: pulumi.Input<string | undefined>;
   /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
   ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
+  /**
+   * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
+   * vm-power-admin and XenServer's VM tools for Windows offer it. Default: `false`.
+   */
+  runScript?: pulumi.Input<boolean | undefined>;
   /** Limits of the waits. */
   timeouts?: pulumi.Input<PackagingMachineTimeoutsArgs | undefined>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
@@ -913,6 +918,11 @@ export interface LayerVersionArgs {
   toolsIso?: pulumi.Input<string | undefined>;
   /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
   ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
+  /**
+   * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
+   * vm-power-admin and XenServer's VM tools for Windows offer it. Default: `false`.
+   */
+  runScript?: pulumi.Input<boolean | undefined>;
   /** Limits of the waits, of packaging and of finalizing. */
   timeouts?: pulumi.Input<LayerVersionTimeoutsArgs | undefined>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */

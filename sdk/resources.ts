@@ -281,6 +281,7 @@ const packagingMachineShape: ResourceShape = {
     "network",
     "toolsIso",
     "ssh",
+    "runScript",
     "timeouts",
     "onFailure",
     "versionId",
@@ -324,6 +325,11 @@ export class PackagingMachine extends XenlayerResource {
   declare readonly toolsIso: pulumi.Output<string | undefined>;
   /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
   declare readonly ssh: pulumi.Output<PackagingMachineSsh | undefined>;
+  /**
+   * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
+   * vm-power-admin and XenServer's VM tools for Windows offer it. Default: `false`.
+   */
+  declare readonly runScript: pulumi.Output<boolean>;
   /** Limits of the waits. */
   declare readonly timeouts: pulumi.Output<PackagingMachineTimeouts>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
@@ -433,6 +439,7 @@ export const layerVersionParts = {
     "network",
     "toolsIso",
     "ssh",
+    "runScript",
     "timeouts",
     "onFailure",
   ],

@@ -8,6 +8,7 @@ import type { Context, Pool } from "./context.ts";
 import { attachVbd, detachVbd, sharingError } from "./devices.ts";
 import { createGuestMetrics, destroyGuestMetrics, note, publishXenstore, showDomain, showHalted } from "./domainRecords.ts";
 import { fail } from "./errors.ts";
+import type { Ran, ScriptChannel } from "./guestAgent.ts";
 import { type Guest, type GuestHost, guestOf } from "./guests/machine.ts";
 import { Xenstore } from "./xenstore.ts";
 
@@ -25,6 +26,7 @@ interface Domain {
   readonly gone: AbortController;
   guest: Guest | undefined;
   request: ((kind: "poweroff" | "reboot") => void) | undefined;
+  script: ((script: string) => Promise<Ran>) | undefined;
   /** What a clean_shutdown or clean_reboot asked for; what a guest does by itself follows the VM's actions_after_* instead. */
   requested: "poweroff" | "reboot" | undefined;
   resume: (() => void) | undefined;
@@ -69,6 +71,7 @@ export class Domains {
       gone: new AbortController(),
       guest: undefined,
       request: undefined,
+      script: undefined,
       requested: undefined,
       resume: undefined,
       paused: undefined,
@@ -145,6 +148,12 @@ export class Domains {
     for (const [path, value] of Object.entries(data)) if (shared(path)) domain.xenstore.put(path, value);
   }
 
+  /** The way of a script into a running guest. */
+  scripts(vm: string): ScriptChannel | undefined {
+    const domain = this.domains.get(vm);
+    return domain && { xenstore: domain.xenstore, run: domain.script };
+  }
+
   guest(vm: string): Guest | undefined {
     return this.domains.get(vm)?.guest;
   }
@@ -184,6 +193,7 @@ export class Domains {
           : domain.requested === undefined && (wanted === "restart" || this.protectedByHa(vm));
       domain.requested = undefined;
       domain.request = undefined;
+      domain.script = undefined;
       if (!again) {
         this.domains.delete(vm);
         showHalted(this.pool(), vm);
@@ -229,6 +239,9 @@ export class Domains {
       },
       onRequest: (handler) => {
         domain.request = handler;
+      },
+      onScript: (handler) => {
+        domain.script = handler;
       },
       signal: domain.gone.signal,
       workDir,

@@ -39,10 +39,16 @@ export function bootstrapFiles(os: GuestOs): BootstrapFile[] {
 /** What both installers say at last; Windows' own words are localised. */
 export const INSTALLED = "xenlayer's bootstrap is installed.";
 
+const onEachDrive = (letter: string): string =>
+  `for ${letter} in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do @if exist ${letter}:\\xenlayer\\bootstrap\\install.cmd cmd /d /c ${letter}:\\xenlayer\\bootstrap\\install.cmd`;
+
+/** The same as the one line of a batch file. */
+export const installBatch = `@${onEachDrive("%%d")}`;
+
 /** One command line that finds the disk and installs what it carries: for whoever can log in. */
 export const installCommand = (os: GuestOs): string =>
   os === "windows"
-    ? `cmd /d /c "for %d in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do @if exist %d:\\xenlayer\\bootstrap\\install.cmd cmd /d /c %d:\\xenlayer\\bootstrap\\install.cmd"`
+    ? `cmd /d /c "${onEachDrive("%d")}"`
     : `if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; $as sh -c ${shQuote(`${linuxFind}exec sh "$m/xenlayer/bootstrap/install.sh"`)}`;
 
 /** NoCloud's user-data, for cloud-init or cloudbase-init. */

@@ -11,6 +11,7 @@ import { demandStorage, demandVersion, openVersion } from "../layer/open.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
 import { packaged, partsOf, sealedChanges } from "../packaging.ts";
 import { type CheckFailure, defineResource, holdsUnknown, type Known } from "../resource.ts";
+import { runScriptProblem } from "../runScript.ts";
 import { connectFor } from "../session.ts";
 import { sshInput } from "../ssh.ts";
 
@@ -39,6 +40,12 @@ export const inputs = z.object({
   ssh: sshInput
     .optional()
     .describe("How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone."),
+  runScript: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is vm-power-admin and XenServer's VM tools for Windows offer it.",
+    ),
   timeouts: z
     .strictObject({
       bootMinutes: z.number().positive().max(240).default(15).describe("Until the guest's bootstrap must have been heard."),
@@ -102,6 +109,13 @@ export const packagingMachine = defineResource(connectFor, {
     }
     const opened = want.disk === undefined ? undefined : await openVersion(ctx, want.connector, want.disk);
     failures.push(...stepFailures(want, opened?.entry));
+    if (want.runScript === true) {
+      const problem =
+        want.ssh === undefined
+          ? await runScriptProblem(xapi, opened?.entry.base?.os ?? "windows")
+          : "ssh is given, too: one of them is enough";
+      if (problem !== undefined) failures.push({ property: "runScript", reason: problem });
+    }
     if (opened?.entry.state !== "Deployable" || failures.length > 0) return { failures };
     const { record, name, entry } = opened;
     const parts = await partsOf(want);

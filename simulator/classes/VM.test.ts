@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createVbd, createVdi, createVm, installGuest, login, named, through, until, withSimulator } from "../testing.ts";
+import type { Simulator } from "../index.ts";
+import { createVbd, createVdi, createVm, installGuest, login, named, type Rpc, through, until, withSimulator } from "../testing.ts";
 
 const guest = { guest: "windows", bootstrap: "none", tools: { version: "9.4.0" } } as const;
 const bare = { ...guest, tools: false } as const;
@@ -238,18 +239,100 @@ describe("settings", () => {
       await expect(rpc("VIF.create", { ...vif, device: "1" })).rejects.toMatchObject({ code: "MAC_INVALID", params: [""] });
     }));
 
-  test("call_plugin knows its own plugin and no guest that offers it", () =>
+  const AGENT = "guest-agent-operation";
+  const wish = (script: string) => ({ username: "x", password: "x", script });
+  const allow = async (rpc: Rpc) => {
+    const [pool = ""] = await rpc<string[]>("pool.get_all");
+    await rpc("pool.add_to_other_config", pool, "allow_guest_agent_run_script", "true");
+  };
+  const plugin = (rpc: Rpc, vm: string, script: string) => rpc<string>("VM.call_plugin", vm, AGENT, "run-script", wish(script));
+  /** The interval between two calls, in the simulator's time. */
+  const interval = (simulator: Simulator) => simulator.clock.sleep(10_000);
+
+  test("call_plugin knows its own plugin and takes one call in 10 seconds, of which one that fails is one", () =>
     withSimulator(async (simulator, rpc) => {
       const { vm } = await createVm(rpc);
       await rpc("VM.start", vm, false, false);
       const operator = await login(simulator, "vm-operator");
-      await expect(operator("VM.call_plugin", vm, "other", "x", {})).rejects.toMatchObject({
-        code: "XENAPI_MISSING_PLUGIN",
-        params: ["other"],
-      });
-      await expect(operator("VM.call_plugin", vm, "guest-agent-operation", "fly", {})).rejects.toMatchObject({
+      for (const _ of [1, 2])
+        await expect(operator("VM.call_plugin", vm, "other", "x", {})).rejects.toMatchObject({
+          code: "XENAPI_MISSING_PLUGIN",
+          params: ["other"],
+        });
+      await expect(operator("VM.call_plugin", vm, AGENT, "fly", {})).rejects.toMatchObject({
         code: "XENAPI_PLUGIN_FAILURE",
         params: ["failed to find fn", expect.any(String), expect.any(String)],
+      });
+      await expect(operator("VM.call_plugin", vm, AGENT, "fly", {})).rejects.toMatchObject({
+        code: "VM_CALL_PLUGIN_RATE_LIMIT",
+        params: [vm, "10.", expect.stringMatching(/^\d+(\.\d+)?$/)],
+      });
+      await interval(simulator);
+      await expect(operator("VM.call_plugin", vm, AGENT, "request-rdp-on", {})).rejects.toMatchObject({
+        code: "XENAPI_PLUGIN_FAILURE",
+        params: ["failed to execute fn", expect.any(String), expect.any(String)],
+      });
+    }));
+
+  test("run-script asks for the pool's leave, all arguments, the role, a short script and a guest that offers it, in this order", () =>
+    withSimulator(async (simulator, rpc) => {
+      const { vm } = await createVm(rpc);
+      await rpc("VM.start", vm, false, false);
+      const [operator, power] = [await login(simulator, "vm-operator"), await login(simulator, "vm-power-admin")];
+      await expect(plugin(operator, vm, "x")).rejects.toMatchObject({ code: "FEATURE_RESTRICTED", params: [] });
+      await allow(rpc);
+      await interval(simulator);
+      await expect(operator("VM.call_plugin", vm, AGENT, "run-script", { username: "x", script: "x" })).rejects.toMatchObject({
+        code: "XENAPI_PLUGIN_FAILURE",
+        params: ["missing argument", "", "Argument password is required."],
+      });
+      await interval(simulator);
+      await expect(plugin(operator, vm, "x".repeat(1025))).rejects.toMatchObject({
+        code: "RBAC_PERMISSION_DENIED",
+        params: ["vm.call_plugin", expect.stringContaining("must have VM power admin role")],
+      });
+      await interval(simulator);
+      await expect(plugin(power, vm, "x".repeat(1025))).rejects.toMatchObject({
+        code: "XENAPI_PLUGIN_FAILURE",
+        params: ["length restriction", "", expect.any(String)],
+      });
+      await interval(simulator);
+      await expect(plugin(power, vm, "x".repeat(1024))).rejects.toMatchObject({
+        code: "NOT_IMPLEMENTED",
+        params: ["run-script is not supported on the given VM (or it is still booting)"],
+      });
+    }));
+
+  test("run-script runs in the guest as its system account, joins its lines, and cuts what is too long", () =>
+    withSimulator(async (simulator, rpc) => {
+      await allow(rpc);
+      const program = { match: "talks.exe", output: "y".repeat(2000) };
+      const lasting = { match: "lasts.exe", never: true as const };
+      const { vm, vdi } = await createVm(rpc);
+      await installGuest(simulator, rpc, vdi, {
+        ...guest,
+        tools: { version: "9.4.0", runScript: true },
+        programs: [program, lasting],
+      });
+      await rpc("VM.start", vm, false, false);
+      const { guest_metrics } = await until(rpc, "VM", vm, (record) => record.guest_metrics !== "OpaqueRef:NULL");
+      const offered = (record: Record<string, unknown>) => (record.other as Record<string, string>)["feature-xs-batcmd"] === "1";
+      await until(rpc, "VM_guest_metrics", String(guest_metrics), offered);
+      const ran = async (script: string) => JSON.parse(await plugin(rpc, vm, script)) as { rc: number; stdout: string; stderr: string };
+      expect(await ran("whoami\r\n\r\n& exit 7")).toEqual({ rc: 7, stdout: "nt authority\\system\r\n", stderr: "" });
+      await interval(simulator);
+      expect(await ran("talks.exe")).toEqual({ rc: 0, stdout: `${"y".repeat(1012)} (truncated)`, stderr: "" });
+
+      // Who gives up leaves it at work: the next one is refused until it has ended.
+      await interval(simulator);
+      const task = await rpc<string>("Async.VM.call_plugin", vm, AGENT, "run-script", wish("lasts.exe"));
+      await until(rpc, "VM", vm, (record) => task in (record.current_operations as object));
+      await rpc("task.cancel", task);
+      await until(rpc, "task", task, (record) => record.status === "cancelled");
+      await interval(simulator);
+      await expect(ran("whoami")).rejects.toMatchObject({
+        code: "XENAPI_PLUGIN_FAILURE",
+        params: [expect.stringMatching(/^A residual run-script/)],
       });
     }));
 });

@@ -4,6 +4,7 @@ import { copyVm, provision } from "../copies.ts";
 import { date, isNullRef, NULL_REF } from "../datamodel.ts";
 import { reaches } from "../devices.ts";
 import { fail, XapiError } from "../errors.ts";
+import { callPlugin } from "../guestAgent.ts";
 import { addToMap, removeFromMap } from "../implicit.ts";
 import { operation, vmOperationError } from "../operations.ts";
 import type { Records } from "../records.ts";
@@ -245,15 +246,7 @@ export const VM = {
   },
   get_cooperative: (ctx: Context, vm: string) => ctx.db.has("VM", vm),
 
-  /** No guest here offers the agent's operations: the refusals are those of a guest without them (xapi_vm.ml, call_plugin). */
-  call_plugin: (ctx: Context, vm: string, plugin: string, fn: string) => {
-    assertPowerState(ctx, vm, "Running");
-    if (plugin !== "guest-agent-operation") fail("XENAPI_MISSING_PLUGIN", plugin);
-    const known = ["request-rdp-on", "request-rdp-off", "run-script"].includes(fn);
-    const what = known ? "failed to execute fn" : "failed to find fn";
-    const why = known ? `The guest agent does not support ${fn}` : `Unknown function ${fn} of guest-agent-operation`;
-    fail("XENAPI_PLUGIN_FAILURE", what, why, why);
-  },
+  call_plugin: callPlugin,
 
   set_memory_limits: (ctx: Context, vm: string, staticMin: number, staticMax: number, dynamicMin: number, dynamicMax: number) =>
     setMemory(ctx, vm, {

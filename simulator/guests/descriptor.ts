@@ -19,6 +19,8 @@ const tools = z.strictObject({
   /** Windows: version of each PV driver by its name, as in `{ "xenbus": "9.1.12.94" }`. */
   drivers: z.record(z.string().regex(/^[a-z0-9]+$/), z.string()).optional(),
   vendor: z.string().default("XenServer"),
+  /** Windows: the agent runs scripts that xapi hands it (`control/feature-xs-batcmd`), as Citrix' and XenServer's did. */
+  runScript: z.boolean().optional(),
 });
 export type Tools = z.output<typeof tools>;
 

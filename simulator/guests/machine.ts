@@ -2,6 +2,7 @@
 // Promises: nothing of a guest outlives its domain (host.signal); a guest without VM tools writes nothing to xenstore and obeys no request; a failure inside
 // a guest is a line in its log and a machine that hangs, never an error of the simulator.
 import type { Clock } from "../clock.ts";
+import type { Ran } from "../guestAgent.ts";
 import type { Disk } from "../storage/disk.ts";
 import { FatVolume } from "../storage/fat.ts";
 import { Boot } from "./boot.ts";
@@ -31,6 +32,8 @@ export interface GuestHost {
   xenstore: { write(path: string, value: string): void; read(path: string): string | undefined; list(prefix: string): string[] };
   /** clean_shutdown and clean_reboot: called once VM tools are at work, never by a guest without them. */
   onRequest(handler: (request: PowerOff) => void): void;
+  /** run-script of the agents that offer it (control/feature-xs-batcmd). */
+  onScript(handler: (script: string) => Promise<Ran>): void;
   /** Hard shutdown, or the VM is destroyed: the domain is gone. */
   signal: AbortSignal;
   /** A private scratch directory of this VM, kept over its restarts, removed by the simulator. */

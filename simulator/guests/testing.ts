@@ -78,6 +78,7 @@ export class TestMachine {
       onRequest: (handler) => {
         this.#request = handler;
       },
+      onScript: () => {},
       signal: this.#domain.controller.signal,
       workDir,
       log: (line) => void this.lines.push(line),

@@ -28,6 +28,7 @@ export function announceTools(host: GuestHost, { guest, os, hostName }: Descript
   };
   for (const [key, text] of Object.entries(facts)) if (text !== undefined && text !== "") xenstore.write(`data/${key}`, text);
   for (const feature of ["feature-shutdown", "feature-poweroff", "feature-reboot"]) xenstore.write(`control/${feature}`, "1");
+  if (windows && tools.runScript === true) xenstore.write("control/feature-xs-batcmd", "1");
   const address = addressOf(host.vm.uuid);
   xenstore.write("attr/vif/0/ipv4/0", address);
   // os_* alone wakes nobody: the agents write attr last (xapi watches attr, not data/os_*).

@@ -7,7 +7,7 @@ import type { WindowsDescriptor } from "./descriptor.ts";
 import type { Guest, GuestHost, PowerOff } from "./machine.ts";
 import { announceTools } from "./tools.ts";
 import { cloudbaseInit } from "./windows/cloudbaseInit.ts";
-import { Files } from "./windows/files.ts";
+import { below, Files } from "./windows/files.ts";
 import { Launcher } from "./windows/launcher.ts";
 import { addOffice } from "./windows/office.ts";
 import { Environment, type Process } from "./windows/process.ts";
@@ -206,7 +206,22 @@ export class Windows implements Host {
     if (tools === undefined) return;
     announceTools(this.#host, this.#descriptor, tools);
     if (!this.#talks) this.#host.onRequest((request) => this.#boot.power(request, this.#descriptor.shutdownSeconds));
+    if (tools.runScript === true) this.#host.onScript((script) => this.#batch(script));
     this.#talks = true;
+  }
+
+  /** The agent's service (win-xenguestagent, Features.cs): as LocalSystem, from a folder of its own; line breaks and blank lines are lost on the way. */
+  async #batch(script: string): Promise<{ rc: number; stdout: string; stderr: string }> {
+    const [out, err] = [new Capture(), new Capture()];
+    const cwd = "C:\\Windows\\system32";
+    const folder = this.files.locate(`${cwd}\\batcmd-${this.random()}`);
+    this.files.makeFolder(folder);
+    const batch = below(folder, "exec.bat");
+    this.files.write(batch, script.replace(/[\r\n]+/g, ""));
+    const shell = new Shell(this, { env: this.#environment(), cwd, out, err, input: "" });
+    const rc = await shell.runLine(`cmd.exe /Q /C ${this.files.full(batch)}`);
+    this.files.remove(folder);
+    return { rc, stdout: out.text, stderr: err.text };
   }
 
   get #booted(): System {

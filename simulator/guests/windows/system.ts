@@ -20,7 +20,14 @@ const state = z.object({
   registry: z.record(z.string(), z.record(z.string(), z.array(z.string())).nullable()),
   services: z.array(z.string()),
   installed: z.array(z.string()),
-  tools: z.object({ version: z.string(), vendor: z.string(), drivers: z.record(z.string(), z.string()).optional() }).nullable(),
+  tools: z
+    .object({
+      version: z.string(),
+      vendor: z.string(),
+      drivers: z.record(z.string(), z.string()).optional(),
+      runScript: z.boolean().optional(),
+    })
+    .nullable(),
   ngen: ngenState,
   kms: z.object({ rearmCount: z.int().nonnegative(), rearmed: z.boolean() }),
   office: z.object({ rearmCount: z.int().nonnegative(), frozen: z.boolean() }).optional(),
@@ -81,8 +88,7 @@ export class System {
     this.tasks = new Map(Object.entries(kept?.tasks ?? {}));
     this.#pending = (kept?.pending ?? []) as { kind: PendingKind; reboots: number }[];
     const tools = kept === undefined ? descriptor.tools || undefined : (kept.tools ?? undefined);
-    if (tools !== undefined)
-      this.setTools({ version: tools.version, vendor: tools.vendor, ...(tools.drivers === undefined ? {} : { drivers: tools.drivers }) });
+    if (tools !== undefined) this.setTools(tools);
   }
 
   /** One boot: reads what the last one left, and does what Windows does with it as it starts. */
