@@ -55,7 +55,10 @@ export interface GuestSeen {
 
 /** `size`: the whole disk, where an earlier order's files and secrets must not be left behind the new file system. */
 export async function sendOrder(ctx: Context, xapi: Xapi, payload: string, content: PayloadContent, size = 0): Promise<void> {
-  const image = await writePayload(content);
+  await sendImage(ctx, xapi, payload, await writePayload(content), size);
+}
+
+export async function sendImage(ctx: Context, xapi: Xapi, payload: string, image: Uint8Array, size = 0): Promise<void> {
   const length = Math.max(image.length, size);
   const stream = async function* () {
     yield image;
@@ -68,15 +71,19 @@ export async function sendOrder(ctx: Context, xapi: Xapi, payload: string, conte
 /** Size a payload disk must have for this content, in bytes. */
 export const payloadSize = async (content: PayloadContent): Promise<number> => (await writePayload(content)).length;
 
-export async function fetchReport(
-  ctx: Context,
-  xapi: Xapi,
-  payload: { $ref: string; virtual_size?: number | undefined },
-): Promise<PayloadReport> {
+interface PayloadDisk {
+  $ref: string;
+  virtual_size?: number | undefined;
+}
+
+export const fetchReport = async (ctx: Context, xapi: Xapi, payload: PayloadDisk): Promise<PayloadReport> =>
+  readPayload(await fetchImage(ctx, xapi, payload));
+
+export async function fetchImage(ctx: Context, xapi: Xapi, payload: PayloadDisk): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   const reading = { format: "raw" as const, size: payload.virtual_size, maxBytes: MAX_PAYLOAD, signal: ctx.signal };
   for await (const part of await xapi.getDisk(payload.$ref, reading)) parts.push(part);
-  return await readPayload(Buffer.concat(parts));
+  return Buffer.concat(parts);
 }
 
 export function demandHalted(vm: Rec<"VM">): void {

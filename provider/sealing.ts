@@ -19,6 +19,7 @@ import { driftOf, sealedRefusal } from "./layer/sealed.ts";
 import { isThin } from "./layer/space.ts";
 import { ensureMachine } from "./machine.ts";
 import { verdictDigest } from "./report/build.ts";
+import { keepPictures } from "./report/pictures.ts";
 import type { Context, Known } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/finalize.ts";
 import type { Rec } from "./xapi/records.ts";
@@ -129,7 +130,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     // The engineer's Shutdown For Finalize is the finalize: its verdict is of the last boot, and nothing has run since.
     const report = await fetchReport(ctx, xapi, parts.payload);
     const order = buildOrder({ ...settings, order: "package", ...(machine.nonce === undefined ? {} : { nonce: machine.nonce }) });
-    return entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
+    return entryOf(ctx, opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
   }
 
   // One budget for all that this run waits for; what the guest waits for by itself is no longer than that, so that it reports before we give up.
@@ -199,7 +200,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     });
     verdict = await run(order, true);
   }
-  const entry = await entryOf(opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
+  const entry = await entryOf(ctx, opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
   return toolsVersion === undefined ? entry : { ...entry, machine: { ...(entry.machine as Machine), toolsVersion } };
 }
 
@@ -221,6 +222,7 @@ async function noteBypasses({ record, name }: OpenedVersion, { checks }: GuestVe
 }
 
 async function entryOf(
+  ctx: Context,
   opened: OpenedVersion,
   wanted: Inputs,
   held: Held,
@@ -229,6 +231,11 @@ async function entryOf(
   verdict: GuestVerdict,
 ): Promise<Entry> {
   const { xapi } = opened;
+  const pictures = held.entry.machine?.pictures ?? [];
+  if (pictures.length > 0) {
+    await held.confirm();
+    await keepPictures(ctx, xapi, payload, pictures);
+  }
   await noteBypasses(opened, verdict);
   await opened.record.noteComment("Office rearm", opened.name, verdict.office?.message.slice(0, 2000));
   // What a disk takes is counted when the storage is asked to (SM's vdi_update), not when it is written.

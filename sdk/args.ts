@@ -641,7 +641,7 @@ export interface ReportPicture {
   file: string;
   /** Its form. */
   type: ReportPictureType;
-  /** The picture in base64; absent: it lies on another machine or is gone. */
+  /** The picture in base64; absent: it was on another machine when the version was sealed, or is gone. */
   data?: string | undefined;
 }
 

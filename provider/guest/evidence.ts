@@ -50,6 +50,8 @@ export interface PayloadReport {
   readonly inventory?: ReadonlyMap<string, Raw>;
   /** The steps of the packaging boots, whose payload disk was made anew for the finalize. */
   readonly packaging?: readonly StepReport[];
+  /** By file name: what the console showed when a time limit was over. */
+  readonly pictures?: ReadonlyMap<string, Uint8Array>;
   readonly problems: readonly string[];
 }
 
@@ -60,6 +62,8 @@ const LIMIT = {
   fact: 1024 * 1024,
   inventory: 8 * 1024 * 1024,
   packaging: 16 * 1024 * 1024,
+  picture: 1024 * 1024,
+  pictures: 4,
   log: 65_536,
   entries: 1000,
   rounds: 64,
@@ -79,6 +83,11 @@ export class Reader {
   }
 
   text(path: string, limit: number): string | undefined {
+    const data = this.bytes(path, limit);
+    return data && decode(data);
+  }
+
+  bytes(path: string, limit: number): Uint8Array | undefined {
     const found = this.#read(path, limit, false);
     if (found === undefined) return undefined;
     if (found.size > limit) {
@@ -89,7 +98,7 @@ export class Reader {
       this.problem(`${path} ends after ${found.data.length} of ${found.size} bytes`);
       return undefined;
     }
-    return decode(found.data);
+    return found.data;
   }
 
   tail(path: string, limit: number): { text: string; size: number } | undefined {
@@ -175,11 +184,13 @@ export function read(disk: Reader, problems: readonly string[]): PayloadReport {
   const office = readOffice(disk);
   const inventory = readInventory(disk);
   const packaging = readPackaging(disk);
+  const pictures = readPictures(disk);
   return {
     ...(parsed === undefined ? {} : { order: parsed }),
     ...(office === undefined ? {} : { office }),
     ...(inventory.size === 0 ? {} : { inventory }),
     ...(packaging === undefined ? {} : { packaging }),
+    ...(pictures.size === 0 ? {} : { pictures }),
     boots,
     ...(report === undefined ? {} : { report }),
     steps: stepIds.map((id) => readStep(disk, id)),
@@ -290,6 +301,16 @@ function readPackaging(disk: Reader): StepReport[] | undefined {
   if (parsed.success) return parsed.data;
   disk.problem(`files/${PACKAGING_FILE} does not hold the steps of the packaging`);
   return undefined;
+}
+
+function readPictures(disk: Reader): Map<string, Uint8Array> {
+  const names = disk.files("files").filter((name) => /^console-[0-9a-f]{16}\.(png|jpg)$/.test(name));
+  const pictures = new Map<string, Uint8Array>();
+  for (const name of names.slice(0, LIMIT.pictures)) {
+    const data = disk.bytes(`files/${name}`, LIMIT.picture);
+    if (data !== undefined) pictures.set(name, data);
+  }
+  return pictures;
 }
 
 function parseJson(text: string): unknown {

@@ -1,15 +1,12 @@
 // A version's report from the pool: the evidence kept with a sealed version, or, of one that is not sealed yet, what its machine has last written. Reads only.
-import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, dirname, extname } from "node:path";
 import { ConflictError } from "../errors.ts";
 import { buildOrder } from "../guest/order.ts";
-import { fetchReport, PICTURE_FOLDER } from "../guestRun.ts";
-import type { PictureTaken } from "../layer/entry.ts";
+import { fetchReport } from "../guestRun.ts";
 import type { OpenedVersion } from "../layer/open.ts";
 import { versionId } from "../layer/record.ts";
 import type { Context } from "../resource.ts";
 import { buildReport } from "./build.ts";
+import { pictureOf } from "./pictures.ts";
 import type { Report } from "./shape.ts";
 
 export async function loadReport(ctx: Context, { xapi, record, name, entry }: OpenedVersion): Promise<Report> {
@@ -47,19 +44,8 @@ export async function loadReport(ctx: Context, { xapi, record, name, entry }: Op
     disk: disk.uuid,
     payload,
     order,
-    pictures: await Promise.all((machine?.pictures ?? []).map(pictureOf)),
+    pictures: await Promise.all(
+      (machine?.pictures ?? []).map((taken) => pictureOf(taken, sealed === undefined ? undefined : payload.pictures)),
+    ),
   });
-}
-
-const MAX_PICTURE = 2 * 1024 * 1024;
-
-/** Shown where it still lies on this machine. Its path comes from the pool: nothing is read but a picture in a folder as this provider makes them. */
-async function pictureOf({ at, doing, file }: PictureTaken): Promise<Report["pictures"][number]> {
-  const type = extname(file) === ".png" ? "image/png" : "image/jpeg";
-  const told = { at, doing, file, type } as const;
-  if (dirname(dirname(file)) !== tmpdir() || !basename(dirname(file)).startsWith(PICTURE_FOLDER)) return told;
-  const data = await readFile(file).catch(() => undefined);
-  const magic = type === "image/png" ? "89504e47" : "ffd8ff";
-  if (data === undefined || data.length > MAX_PICTURE || !data.toString("hex", 0, 4).startsWith(magic)) return told;
-  return { ...told, data: data.toString("base64") };
 }

@@ -1,5 +1,5 @@
 // A version's report over the wire: what was kept is read back from the pool, by a function and for people.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -178,6 +178,26 @@ it("a console is pictured when a time limit is over, and the report shows the pi
     });
   expect((await reportOf(machine.outputs.versionId)).report.pictures[0]).not.toHaveProperty("data");
   await layer.drop({ disk, machine });
+  await stage.destroy(layer.made);
+});
+
+it("a picture is kept with the version that is sealed after all, wherever it is asked for", async () => {
+  const layer = await story.layer("slow");
+  const disk = await layer.disk("1");
+  const machine = await layer.machine(disk, { machine: { install: [step("agent24.exe")] } });
+  const late = layer.seal(disk, "1", { seal: { timeouts: { finalizeMinutes: 0.000_01 } } });
+  const [, file = ""] = /is pictured in (.+?\.jpg)\)/.exec(String(await late.catch((error: unknown) => error))) ?? [];
+  const data = readFileSync(file).toString("base64");
+  const seal = await layer.seal(disk, "1");
+  // As on any other machine.
+  rmSync(dirname(file), { recursive: true });
+  const { report, html, text } = await reportOf(seal.outputs.versionId);
+  expect(report).toMatchObject({ state: "ready", sealed: { asSealed: true }, steps: [{ name: "agent24" }] });
+  expect(report.pictures).toEqual([{ at: expect.any(String), doing: expect.stringMatching(/^"slow 1/), file, type: "image/jpeg", data }]);
+  expect(html).toContain(`src="data:image/jpeg;base64,${data}"`);
+  expect(text).toContain(`${file} (shown by --format html)`);
+  expect(shape.parse(JSON.parse(JSON.stringify(report)))).toEqual(report);
+  await layer.drop({ disk, machine, seal });
   await stage.destroy(layer.made);
 });
 

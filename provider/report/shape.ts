@@ -91,7 +91,7 @@ const picture = z
     doing: text("What was waited for when the time was over."),
     file: text("Where the run that took it has kept it."),
     type: z.enum(["image/jpeg", "image/png"]).describe("Its form."),
-    data: text("The picture in base64; absent: it lies on another machine or is gone.").optional(),
+    data: text("The picture in base64; absent: it was on another machine when the version was sealed, or is gone.").optional(),
   })
   .meta({ title: "ReportPicture" });
 

@@ -47,7 +47,11 @@ export function reportText(report: Report): string {
     );
     for (const problem of problems) lines.push(`not listed: ${problem}`);
   }
-  for (const picture of report.pictures) lines.push("", `console at ${picture.at}, while waiting for ${picture.doing}: ${picture.file}`);
+  for (const { at, doing, file, data } of report.pictures)
+    lines.push(
+      "",
+      `console at ${at}, while waiting for ${doing}: ${file} (${data === undefined ? "on the machine of that run" : "shown by --format html"})`,
+    );
   for (const problem of report.problems) lines.push(`problem: ${problem}`);
   return `${lines.join("\n")}\n`;
 }
