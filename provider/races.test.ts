@@ -83,6 +83,47 @@ it("of runs with one connector that import one OS version at the same time, one 
     expect(changes(before, stage.pool())).toEqual([]);
   }));
 
+it("an import that fails takes its layer back, unless another run has begun something in it, whenever that begins", () =>
+  withRuns(1, async ([other]) => {
+    const before = stage.pool();
+    for (let at = 0, came = true; came; at++) {
+      const inputs = { ...story.os.inputs, name: `failing ${at}` };
+      let theirs: Promise<Made> | undefined;
+      let seen = 0;
+      came = false;
+      // At a change that the failing run makes while it takes back what it began, the other begins, and comes as far as it can.
+      const change = (method: string) =>
+        !came && seen > 0 && /VDI\.(destroy|add_to_other_config|remove_from_other_config)$/.test(method) && seen++ > at && (came = true);
+      stage.sim.fault({ message: "PUT /import_raw_vdi", after: 1, code: "INTERNAL_ERROR", happens: () => void (seen = 1) });
+      stage.sim.fault({
+        message: Object.assign(/(?:)/, { test: change }),
+        happens: async () => {
+          const from = stage.told.length;
+          theirs = (other as Run).create("OsLayer", inputs);
+          const waits = async () => {
+            await vi.waitFor(() => expect(stage.told.slice(from).join()).toContain("waiting for it"), { timeout: 60_000 });
+            // Of an object that came and went since a token event.from tells nothing (xapi_event.ml): the other has heard of this one.
+            const [record] = stage.sim.db.all("VDI").find(([, { name_label }]) => name_label === `${inputs.name} (layer record)`) ?? [""];
+            stage.sim.db.touch("VDI", record);
+            await vi.waitFor(() => expect(stage.sim.log.some(({ params: [targets] }) => String(targets) === `VDI/${record}`)).toBe(true));
+          };
+          await Promise.race([waits(), theirs]);
+        },
+      });
+      await expect(stage.create("OsLayer", inputs)).rejects.toThrow(/^PUT \/import_raw_vdi failed: INTERNAL_ERROR \(fault on order\)$/);
+      stage.sim.clearFaults();
+      if (theirs !== undefined) {
+        const os = await theirs;
+        expect({ at, labels: labels("failing") }).toEqual({ at, labels: [`failing ${at} (layer record)`, `failing ${at} 1.0`] });
+        expect((await stage.refresh(os))?.outputs).toEqual(os.outputs);
+        expect((await other?.up(os))?.changes).toBe(false);
+        await stage.destroy(os);
+      }
+      expect({ at, left: changes(before, stage.pool()) }).toEqual({ at, left: [] });
+      if (!came) expect(at).toBeGreaterThan(6);
+    }
+  }));
+
 it("what a killed run has claimed is in nobody's way, and what it left is removed", async () => {
   const before = stage.pool();
   const xapi = await reach();

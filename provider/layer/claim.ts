@@ -8,7 +8,7 @@ import { until } from "../wait.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
 import { type Lease, leaseSchema } from "./entry.ts";
-import { LEASE_MS, leftOf, newLease } from "./lease.ts";
+import { isOthers, LEASE_MS, newLease } from "./lease.ts";
 import { CLAIM, isCopy, isOurs, marksOf } from "./marks.ts";
 import { bearsMeta, LayerRecord, recordName } from "./record.ts";
 
@@ -22,9 +22,7 @@ export const claims = (xapi: Xapi, vdi: Rec<"VDI">): boolean =>
     : !vdi.is_a_snapshot && !isCopy(vdi) && marksOf(vdi)?.role === "layer" && isLive(vdi);
 
 function isLive(vdi: Rec<"VDI">): boolean {
-  if (own.has(vdi.$ref)) return true;
-  const lease = leaseOf(vdi);
-  return lease !== undefined && lease.run !== newLease().run && leftOf(lease) > 0;
+  return own.has(vdi.$ref) || isOthers(leaseOf(vdi));
 }
 
 function leaseOf(vdi: Rec<"VDI">): Lease | undefined {

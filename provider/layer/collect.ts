@@ -5,8 +5,8 @@ import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { removeMachine, removeStale, removeUnfinished } from "./build.ts";
 import type { Entry } from "./entry.ts";
-import { removeVersion } from "./layers.ts";
 import { isHeld, withLease } from "./lease.ts";
+import { removeLayer, removeVersion } from "./removal.ts";
 import { survey, type Thing } from "./survey.ts";
 
 export interface Collected {
@@ -19,10 +19,12 @@ export async function collect(ctx: Context, xapi: Xapi, connectors: readonly str
   const look = async () =>
     (await survey(xapi)).filter((thing) => thing.remains !== undefined && connectors.includes(thing.connector ?? ""));
   const collected: Collected = { removed: [], failed: [] };
-  for (const planned of await look()) {
-    const thing = (await look()).find((now) => keyOf(now) === keyOf(planned));
-    // Gone with another, or taken up by a run meanwhile.
-    if (thing === undefined) continue;
+  const tried = new Set<string>();
+  // Each time anew: what was left may have gone with another, or have been taken up by a run; and when the last version has gone its layer may go.
+  for (;;) {
+    const thing = (await look()).find((now) => !tried.has(keyOf(now)));
+    if (thing === undefined) return collected;
+    tried.add(keyOf(thing));
     ctx.report(`removing ${thing.what} ${[thing.layer, thing.version].filter((part) => part !== undefined).join("/")}`.trimEnd());
     try {
       await remove(ctx, xapi, thing);
@@ -32,7 +34,6 @@ export async function collect(ctx: Context, xapi: Xapi, connectors: readonly str
       collected.failed.push({ thing, problem: explain(error) });
     }
   }
-  return collected;
 }
 
 const keyOf = ({ what, vdis, vms, remains, version }: Thing): string =>
@@ -56,6 +57,8 @@ async function remove(ctx: Context, xapi: Xapi, { remains, vdis, vms }: Thing): 
       if (entry?.state === "Deleting") await removeVersion(ctx, remains.record, remains.version, entry);
       return;
     }
+    case "layer":
+      return await removeLayer(ctx, remains.record);
     case "machine":
       for (const { name_label, uuid } of vms) await removeMachine(ctx, xapi, { name: name_label, vm: uuid });
       return;

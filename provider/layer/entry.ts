@@ -162,6 +162,8 @@ export const metaSchema = z.looseObject({
   sourceHypervisor: z.string().optional(),
   comment: z.string().optional(),
   icon: z.string().optional(),
+  /** Of a run that removes the layer: nothing is begun in it while that lives. */
+  removal: leaseSchema.optional(),
   createdAt: z.string(),
 });
 export type Meta = z.output<typeof metaSchema>;

@@ -124,9 +124,12 @@ async function take(
     const wanted = first(record.versions.get(name));
     if (wanted === undefined) return undefined;
     const entry: Entry = { ...wanted, lease: newLease() };
+    const before = record.versions.get(name);
     try {
       await record.put(name, entry);
-      return entry;
+      // The write is there, and who removes the layer has not seen it perhaps: whichever of the two sees the other gives way.
+      if (!isOthers(record.removal)) return entry;
+      await (before === undefined ? record.remove(name) : record.put(name, before));
     } catch (error) {
       if (!(error instanceof ConflictError) || ctx.signal.aborted) throw error;
       await record.refresh();
@@ -134,22 +137,23 @@ async function take(
   }
 }
 
-/** Waits until no other live run holds it: woken by what that run writes, and when its lease ends. */
-export async function freeToTake(ctx: Context, record: LayerRecord, name: string): Promise<void> {
+/** Waits until no other live run holds the version, or removes the layer: woken by what that run writes, and when its lease ends. */
+export async function freeToTake(ctx: Context, record: LayerRecord, name?: string): Promise<void> {
   const { xapi } = record;
-  if (heldFor(record, name) <= 0) return;
-  await until<number, true>({
-    for: `version ${name} of layer "${record.meta.name}" to be free`,
+  if (inTheWay(record, name) === undefined) return;
+  await until<Lease | undefined, true>({
+    for: `${called(record, name)} to be free`,
     look: async () => {
       await record.refresh();
-      return heldFor(record, name);
+      return inTheWay(record, name);
     },
-    judge: (left) => {
-      const lease = record.versions.get(name)?.lease;
-      if (left <= 0 || lease === undefined) return { state: "ready", value: true };
+    judge: (lease) => {
+      if (lease === undefined) return { state: "ready", value: true };
       // A lease longer than we ever give comes from a clock that is ahead: it is not waited out.
-      if (left > 2 * LEASE_MS) return { state: "failed", error: heldByOther(record, name, lease, "check the clocks of both machines") };
-      return { state: "pending", message: `version ${name} is held by a run on ${lease.host} (process ${lease.pid}); waiting for it` };
+      if (leftOf(lease) > 2 * LEASE_MS)
+        return { state: "failed", error: heldByOther(record, name, lease, "check the clocks of both machines") };
+      const what = lease === record.removal ? `layer "${record.meta.name}" is being removed` : `version ${name} is held`;
+      return { state: "pending", message: `${what} by a run on ${lease.host} (process ${lease.pid}); waiting for it` };
     },
     subscribe: async (wake) => {
       const watching = xapi.watch([`VDI/${record.vdi.$ref}`], () => wake());
@@ -163,27 +167,29 @@ export async function freeToTake(ctx: Context, record: LayerRecord, name: string
   });
 }
 
-/** Refuses at once where a live run is at work. */
-export function demandFree(record: LayerRecord, name: string): void {
-  const lease = record.versions.get(name)?.lease;
-  if (lease !== undefined && heldFor(record, name) > 0)
-    throw heldByOther(record, name, lease, "wait until that run has ended, or stop it, then run again");
+/** Refuses at once where a live run is at work on the version, or removes the layer. */
+export function demandFree(record: LayerRecord, name?: string): void {
+  const lease = inTheWay(record, name);
+  if (lease !== undefined) throw heldByOther(record, name, lease, "wait until that run has ended, or stop it, then run again");
 }
 
-const heldByOther = (record: LayerRecord, name: string, lease: Lease, hint: string): ConflictError =>
+const called = (record: LayerRecord, name: string | undefined): string =>
+  `${name === undefined ? "" : `version ${name} of `}layer "${record.meta.name}"`;
+
+const heldByOther = (record: LayerRecord, name: string | undefined, lease: Lease, hint: string): ConflictError =>
   new ConflictError(
-    `version ${name} of layer "${record.meta.name}" is being worked on by a run on ${lease.host} (process ${lease.pid}), which holds it until ${new Date(lease.until).toISOString()}`,
+    `${lease === record.removal ? `${called(record, undefined)} is being removed` : `${called(record, name)} is being worked on`} by a run on ${lease.host} (process ${lease.pid}), which holds it until ${new Date(lease.until).toISOString()}`,
     { hint },
   );
 
-/** Whether another live run holds it. */
-export const isHeld = (record: LayerRecord, name: string): boolean => heldFor(record, name) > 0;
+/** Whether another live run holds the version, or removes its layer. */
+export const isHeld = (record: LayerRecord, name: string): boolean => inTheWay(record, name) !== undefined;
 
-/** Milliseconds that another live run still holds it; none when it is free, ours, or a dead run's. */
-function heldFor(record: LayerRecord, name: string): number {
-  const lease = record.versions.get(name)?.lease;
-  return lease === undefined || lease.run === RUN ? 0 : leftOf(lease);
-}
+const inTheWay = (record: LayerRecord, name: string | undefined): Lease | undefined =>
+  [record.removal, record.versions.get(name ?? "")?.lease].find(isOthers);
+
+/** A live run's that is not this one; free is what is nobody's, ours, or a dead run's. */
+export const isOthers = (lease: Lease | undefined): boolean => lease !== undefined && lease.run !== RUN && leftOf(lease) > 0;
 
 /** Milliseconds that a lease still counts; none when its holder is dead. */
 export const leftOf = (lease: Lease): number => (isDead(lease) ? 0 : lease.until - Date.now());

@@ -10,7 +10,7 @@ import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import { isGone } from "../xapi/pool.ts";
 import type { Rec } from "../xapi/records.ts";
 import { readDocument, writeDocument } from "./document.ts";
-import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema } from "./entry.ts";
+import { type Audit, auditSchema, type Entry, entrySchema, type Lease, type Meta, metaSchema } from "./entry.ts";
 import { boundMarks, CLAIM, hasOwnUuid, marksOf } from "./marks.ts";
 import { know } from "./restored.ts";
 
@@ -52,6 +52,8 @@ export class LayerRecord {
   readonly xapi: Xapi;
   readonly layerId: string;
   vdi: Rec<"VDI">;
+  /** Who removes the layer, as the last look or confirmed write has shown it. */
+  removal: Lease | undefined;
   private metaSlot: Slot<Meta>;
   private slots: Map<string, Slot<Entry>>;
   private audits: Map<string, Audit>;
@@ -63,6 +65,7 @@ export class LayerRecord {
     this.metaSlot = parsed.meta;
     this.slots = parsed.versions;
     this.audits = parsed.audits;
+    this.removal = parsed.meta.value.removal;
     this.layerId = parsed.meta.value.uuid;
   }
 
@@ -129,12 +132,17 @@ export class LayerRecord {
 
   async refresh(): Promise<void> {
     const vdi = await this.xapi.get("VDI", this.vdi.uuid);
-    if (vdi === undefined) throw new RecordGoneError(`the record of layer "${this.meta.name}" has been removed meanwhile`);
+    if (vdi === undefined) throw this.gone();
     const parsed = parse(vdi);
     this.vdi = vdi;
     this.metaSlot = parsed.meta;
     this.slots = parsed.versions;
     this.audits = parsed.audits;
+    this.removal = parsed.meta.value.removal;
+  }
+
+  private gone(): RecordGoneError {
+    return new RecordGoneError(`the record of layer "${this.meta.name}" has been removed meanwhile`, { hint: "run `pulumi up` again" });
   }
 
   /** A run that was killed in the middle of a write has left the former entry, too; the next write takes it away. */
@@ -145,6 +153,7 @@ export class LayerRecord {
   async putMeta(meta: Meta): Promise<void> {
     await this.swap(META, this.metaSlot.generation, JSON.stringify(meta), `layer "${this.meta.name}"`, true, (generation) => {
       this.metaSlot = { generation, value: meta };
+      this.removal = meta.removal;
     });
   }
 
@@ -216,6 +225,7 @@ export class LayerRecord {
     try {
       await this.xapi.call("VDI.add_to_other_config", this.vdi.$ref, key, value);
     } catch (error) {
+      if (isGone(error, this.vdi.$ref)) throw this.gone();
       if (!(error instanceof XapiError) || !["MAP_DUPLICATE_KEY", OUTCOME_UNKNOWN].includes(error.code)) throw error;
       seen = await this.xapi.get("VDI", this.vdi.uuid);
       if (seen?.other_config[key] === undefined) throw error;
@@ -223,14 +233,16 @@ export class LayerRecord {
     }
     if (confirmed) {
       seen ??= await this.xapi.record("VDI", this.vdi.$ref);
+      if (seen === undefined) throw this.gone();
       const later = keysOf(seen, prefix).some((other) => generationOf(other) > generation + 1);
       // Whoever writes the next generation takes this one away before the one after, and a version made anew under the name says something else: when
       // it is still there as it was, nobody was faster.
       const known = `${prefix}${generation}`;
-      if (later || (generation > 0 && seen?.other_config[known] !== this.vdi.other_config[known])) {
+      if (later || (generation > 0 && seen.other_config[known] !== this.vdi.other_config[known])) {
         await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
         throw raced();
       }
+      this.removal = parse(seen).meta.value.removal;
     }
     // A write counts from here on, whatever becomes of the tidying.
     const older = keysOf(this.vdi, prefix).filter((other) => generationOf(other) <= generation);

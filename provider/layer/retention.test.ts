@@ -1,12 +1,10 @@
 // Retention: which released versions go, by number and age, and that nothing goes that somebody uses; killed in the middle, the next run goes on.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectFor } from "../session.ts";
+import { versionLike } from "../testing/versions.ts";
 import { changes, killedAt, type OpenStage, openStage, Story, type StoryLayer } from "../testing.ts";
 import type { Xapi } from "../xapi/client.ts";
-import { diskDescription } from "./build.ts";
 import type { Entry } from "./entry.ts";
-import { boundMarks } from "./marks.ts";
-import { randomId } from "./record.ts";
 
 const DAY = 86_400_000;
 
@@ -39,25 +37,8 @@ afterEach(async () => {
   await stage.destroy(layer.made);
 });
 
-async function released(of: StoryLayer, name: string, at: number): Promise<void> {
-  const record = await of.record();
-  const [id, build] = [randomId(), randomId()];
-  const made = async (role: "disk" | "payload", from: string | undefined) => {
-    const ref = await xapi.call<string>("VDI.clone", (await xapi.get("VDI", from ?? ""))?.$ref);
-    const uuid = (await xapi.record("VDI", ref))?.uuid ?? "";
-    await xapi.call("VDI.set_name_label", ref, `${record.meta.name} ${name} ${role}`);
-    const marks = { connector: record.meta.connectorId, role, layer: of.id, version: id, build };
-    await xapi.call("VDI.set_other_config", ref, boundMarks(marks, uuid));
-    return uuid;
-  };
-  const vdi = await made("disk", model.vdi);
-  const evidence = await made("payload", model.sealed?.evidence);
-  const sealed = { virtualSize: 0, ...model.sealed, evidence, at: new Date(at).toISOString() };
-  const entry: Entry = { ...model, id, build, vdi, sealed, holders: {}, released: new Date().toISOString() };
-  await record.put(name, entry);
-  const disk = await xapi.get("VDI", vdi);
-  await xapi.call("VDI.set_name_description", disk?.$ref, diskDescription(record, name, entry));
-}
+const released = (of: StoryLayer, name: string, at: number): Promise<void> =>
+  versionLike(model, of, name, { sealedAt: new Date(at).toISOString(), released: new Date().toISOString() });
 
 /** As if they had been sealed then. */
 async function sealedAt(times: Record<string, number>): Promise<void> {

@@ -5,7 +5,7 @@ import type { Rec } from "../xapi/records.ts";
 import { usersOf } from "./build.ts";
 import { claims } from "./claim.ts";
 import type { Entry, Lease } from "./entry.ts";
-import { isHeld } from "./lease.ts";
+import { isHeld, isOthers } from "./lease.ts";
 import {
   bearsMarks,
   flightsOf,
@@ -45,6 +45,7 @@ export interface Thing {
 
 export type Remains =
   | { kind: "stale build" | "version" | "machine"; record: LayerRecord; version: string }
+  | { kind: "layer"; record: LayerRecord }
   | { kind: "copies"; source: Rec<"VDI">; build: string }
   | { kind: "objects" };
 
@@ -82,8 +83,7 @@ const of = (record: LayerRecord) => ({ connector: record.meta.connectorId, layer
 async function ofRecords(pool: Pool): Promise<Thing[]> {
   const things: Thing[] = [];
   for (const record of pool.records) {
-    const since = record.meta.createdAt;
-    things.push({ ...of(record), what: "layer", fate: "kept", why: `${record.meta.kind} layer`, since, vdis: [record.vdi], vms: [] });
+    things.push(ofLayer(record));
     for (const [version, entry] of record.versions) {
       const { stale = [] } = entry;
       things.push(...(await ofVersion(pool, record, version, entry)));
@@ -95,6 +95,15 @@ async function ofRecords(pool: Pool): Promise<Thing[]> {
     }
   }
   return things;
+}
+
+function ofLayer(record: LayerRecord): Thing {
+  const { kind, createdAt: since, removal } = record.meta;
+  const why = `${kind} layer${removal === undefined ? "" : ", its removal was begun"}`;
+  const thing: Thing = { ...of(record), what: "layer", fate: "kept", why, since, vdis: [record.vdi], vms: [] };
+  if (isOthers(removal)) return { ...thing, fate: "busy", lease: removal };
+  // With versions in it an up may want it as it is.
+  return removal === undefined || record.versions.size > 0 ? thing : { ...thing, fate: "left behind", remains: { kind: "layer", record } };
 }
 
 async function ofVersion(pool: Pool, record: LayerRecord, version: string, entry: Entry): Promise<Thing[]> {

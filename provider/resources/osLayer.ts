@@ -5,9 +5,10 @@ import { InputError } from "../errors.ts";
 import { ensureVersion, lookAtFile, SOURCES, sourceDisk, sourceOf } from "../importing.ts";
 import { GiB } from "../layer/build.ts";
 import { differences, type Entry, type Meta } from "../layer/entry.ts";
-import { ensureLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
+import { ensureLayer, findLayer, holdLayer, renameLayer } from "../layer/layers.ts";
 import { demandStorage, diskIsThere, diskOf, openLayer } from "../layer/open.ts";
 import { LayerRecord, RecordGoneError, randomId, recordName, versionId } from "../layer/record.ts";
+import { applyRetention, giveUpLayer, removeLayer } from "../layer/removal.ts";
 import { driftOf, sealedRefusal } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
 import { takenBack } from "../plan.ts";
@@ -117,9 +118,10 @@ export const osLayer = defineResource(connectFor, {
     }
     const entry = record.versions.get(want.version ?? old.version);
     const vdi = entry?.state === "Deployable" ? await diskOf({ xapi, record, entry }) : undefined;
-    // Moved or renamed by somebody: the update sees to it.
+    // Moved or renamed by somebody, or its removal begun: the update sees to it.
     const moved = vdi !== undefined && (vdi.uuid !== entry?.vdi || (want.version === old.version && vdi.uuid !== old.vdiUuid));
-    const whole = vdi !== undefined && !moved && record.vdi.name_label === recordName(record.meta.name);
+    const whole =
+      vdi !== undefined && !moved && record.vdi.name_label === recordName(record.meta.name) && record.meta.removal === undefined;
     return whole && record.meta.holder === old.holder ? {} : { changes: true };
   },
 
@@ -145,7 +147,9 @@ export const osLayer = defineResource(connectFor, {
     const { record } = await openLayer(ctx, wanted.connector, "name", id, "os");
     if (wanted.name !== record.meta.name) await renameLayer(record, wanted.name);
     const entry = await ensureVersion(ctx, record, wanted);
-    const holder = await holdLayer(record, metaOf(wanted));
+    const holder = await holdLayer(ctx, record, metaOf(wanted));
+    // Removals that a killed run has begun.
+    await applyRetention(ctx, record);
     await record.saveDocument(ctx.signal);
     return told(record, entry, holder);
   },
@@ -175,7 +179,7 @@ async function create(ctx: Context, wanted: Inputs): Promise<{ id: string; outpu
   try {
     const entry = await ensureVersion(ctx, record, wanted);
     // Last: a create that fails must not take the layer from the resource that has it.
-    const holder = made ? record.meta.holder : await holdLayer(record, metaOf(wanted));
+    const holder = made ? record.meta.holder : await holdLayer(ctx, record, metaOf(wanted));
     await record.saveDocument(ctx.signal);
     return { id: record.layerId, outputs: told(record, entry, holder) };
   } catch (error) {
@@ -183,11 +187,7 @@ async function create(ctx: Context, wanted: Inputs): Promise<{ id: string; outpu
     if (!made && error instanceof RecordGoneError) return await create(ctx, wanted);
     // Nothing is left of a layer whose first version could not be made; but what a run without engine began, the next may have found already.
     if (!made || ctx.signal.aborted) throw error;
-    throw await takenBack(error, async (signal) => {
-      // Another run may have found the layer meanwhile, and have begun a version of its own.
-      await record.refresh();
-      if (record.versions.size === 0) await removeLayer({ ...ctx, signal }, record);
-    });
+    throw await takenBack(error, () => giveUpLayer(record));
   }
 }
 

@@ -4,9 +4,10 @@ import { connectorInput, currentOf, reachable } from "../connector.ts";
 import { InputError } from "../errors.ts";
 import { loadIcon } from "../icon.ts";
 import type { Meta } from "../layer/entry.ts";
-import { applyRetention, ensureLayer, findLayer, holdLayer, removeLayer, renameLayer } from "../layer/layers.ts";
+import { ensureLayer, findLayer, holdLayer, renameLayer } from "../layer/layers.ts";
 import { demandStorage, openLayer } from "../layer/open.ts";
 import { LayerRecord, randomId, recordName } from "../layer/record.ts";
+import { applyRetention, removeLayer } from "../layer/removal.ts";
 import { objectName } from "../names.ts";
 import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
@@ -103,8 +104,8 @@ export const platformLayer = defineResource(connectFor, {
       await demandStorage(xapi, connector);
       return { changes: true, replaces: ["name"] };
     }
-    // Renamed by somebody: the update sees to it.
-    const asMade = record.vdi.name_label === recordName(record.meta.name);
+    // Renamed by somebody, or its removal begun: the update sees to it.
+    const asMade = record.vdi.name_label === recordName(record.meta.name) && record.meta.removal === undefined;
     return asMade && record.meta.holder === old.holder ? {} : { changes: true };
   },
 
@@ -157,7 +158,7 @@ export const platformLayer = defineResource(connectFor, {
 async function taken(ctx: Context, record: LayerRecord, wanted: Inputs): Promise<Outputs> {
   const before = record.meta.icon;
   const icon = wanted.icon === before ? undefined : await iconOf(wanted);
-  const holder = await holdLayer(record, metaOf(wanted));
+  const holder = await holdLayer(ctx, record, metaOf(wanted));
   await record.noteComment("layer changed", undefined, wanted.comment);
   await applyRetention(ctx, record);
   await record.saveDocument(ctx.signal, icon);
