@@ -85,10 +85,10 @@ export class Program implements AsyncDisposable {
     await writeFile(join(dir, "index.ts"), options.program);
     const program = new Program(dir, options);
     await program.expect(["stack", "init", "test"]);
-    for (const [key, value] of Object.entries(options.config ?? {})) {
-      const secret = value.startsWith("secret:");
-      await program.expect(["config", "set", ...(secret ? ["--secret"] : []), key, secret ? value.slice("secret:".length) : value]);
-    }
+    const pairs = Object.entries(options.config ?? {}).flatMap(([key, value]) =>
+      value.startsWith("secret:") ? ["--secret", `${key}=${value.slice("secret:".length)}`] : ["--plaintext", `${key}=${value}`],
+    );
+    if (pairs.length > 0) await program.expect(["config", "set-all", ...pairs]);
     return program;
   }
 
