@@ -148,7 +148,9 @@ describe.skipIf(sshd === undefined)("by SSH", () => {
       const { privateKey = "" } = server.account();
       const machine = await layer.machine(disk, { machine: { install: [step("restarts.exe"), step("agent.exe")], ssh: server.account() } });
       expect(machine.outputs).toMatchObject({ ready: true, steps: [{ exitCode: 3010 }, { exitCode: 0 }] });
-      expect(own.told).toContain("booting; its bootstrap was installed by SSH at 127.0.0.1");
+      expect(server.commands).toContainEqual(expect.stringContaining("bootstrap"));
+      // What it is told next may be the guest's own word already.
+      expect(own.told).toContainEqual(expect.stringMatching(/^booting; .* by SSH/));
       const seal = await layer.seal(disk, "1");
       expect(FatVolume.open(own.sim.disk(String(seal.outputs.vdiUuid)))?.exists("Windows/xenlayer")).toBe(false);
       expect(JSON.stringify([own.told, own.pool(), seal.outputs, await layer.entry("1")])).not.toContain(privateKey.split("\n")[1]);
