@@ -50,6 +50,7 @@ const NEEDED = [
   "vm.clone",
   "vm.set_is_a_template",
   "vm.set_other_config",
+  "vm.set_xenstore_data",
   "vm.start",
   "vm.destroy",
   "vbd.create",

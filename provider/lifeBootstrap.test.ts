@@ -35,3 +35,16 @@ it("a machine that was never heard goes on once its bootstrap is installed by ha
     await story.end(layer);
     expect(changes(before, own.pool())).toEqual([]);
   }));
+
+it("a Windows that keeps new disks offline takes the payload disk, told by its serial number, into use and no other", () =>
+  withStage(async (own) => {
+    const guest = { ...windowsGuest, bootstrap: "cloud-init" as const, newDisks: "offline" as const, tools: { version: "9.4.0" } };
+    const story = await Story.begin(own, guest);
+    const layer = await story.layer("offline");
+    const version = await layer.version("1");
+    expect(version.seal.outputs.report).toMatchObject({ state: "ready" });
+    const online = own.sim.guestLog.map(({ line }) => line).filter((line) => line.includes("brought online"));
+    expect(new Set(online)).toEqual(new Set(["disk 1 is brought online"]));
+    await layer.drop(version);
+    await story.end(layer);
+  }));

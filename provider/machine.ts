@@ -2,6 +2,7 @@
 // single changes, each found again when a run was killed after it.
 import { type Connector, isoOf, networkOf, templateOf } from "./connector.ts";
 import { ConflictError, InputError } from "./errors.ts";
+import { PAYLOAD_KEY, payloadSerial } from "./guest/bootstrap.ts";
 import { hardwareFindings, hardwareOf } from "./hardware.ts";
 import { findMachine, GiB } from "./layer/build.ts";
 import type { Entry } from "./layer/entry.ts";
@@ -115,6 +116,16 @@ export const machinePlan = Plan.of<Ctx, object>()
       if (other !== undefined) await xapi.destroy("VBD", other.$ref);
       return await attach(xapi, vm, payload.$ref, PAYLOAD_DEVICE, false);
     },
+  })
+  .step<object>({
+    title: "telling the guest its payload disk",
+    // To a running guest it is not told: the whole tree would be written anew, and no longer the guest's (xapi_xenops.ml, set_xenstore_data). It was told before its start.
+    find: async ({ request }, { vm, payload }) =>
+      request.wanted.os !== "windows" || vm.power_state !== "Halted" || vm.xenstore_data[PAYLOAD_KEY] === payloadSerial(payload.uuid)
+        ? {}
+        : undefined,
+    run: async ({ xapi }, { vm, payload }) =>
+      xapi.call<object>("VM.set_xenstore_data", vm.$ref, { ...vm.xenstore_data, [PAYLOAD_KEY]: payloadSerial(payload.uuid) }),
   })
   .step<object>({
     title: "inserting ISO images",

@@ -217,6 +217,7 @@ export class Domains {
       .filter((vbd) => vbd.type === "Disk" && storage.has(db.find("VDI", vbd.VDI)?.uuid ?? ""))
       .map((vbd) => ({
         userdevice: vbd.userdevice,
+        serial: db.get("VDI", vbd.VDI).uuid.slice(0, 16),
         disk: storage.open(db.get("VDI", vbd.VDI).uuid),
         bootable: vbd.bootable,
         readOnly: vbd.mode === "RO",

@@ -3,9 +3,9 @@
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { DescriptorInput } from "../../simulator/guests/descriptor.ts";
 import { sandboxProblem } from "../../simulator/guests/sandbox.ts";
-import { TestMachine } from "../../simulator/guests/testing.ts";
+import { PAYLOAD_UUID, TestMachine } from "../../simulator/guests/testing.ts";
 import { FatVolume } from "../../simulator/storage/fat.ts";
-import { bootstrapFiles, INSTALLED, installCommand, userData } from "./bootstrap.ts";
+import { bootstrapFiles, INSTALLED, installCommand, PAYLOAD_KEY, payloadSerial, userData } from "./bootstrap.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
 import { readPayload, writePayload } from "./payload.ts";
 import { judgeFinalize, judgePackage } from "./verdict.ts";
@@ -109,13 +109,42 @@ describe("the bootstrap that the payload disk carries, on Windows", () => {
     expect(machine.file("Windows/xenlayer/bootstrap.cmd")).toBeUndefined();
   });
 
-  it("brings the payload disk online where Windows keeps new disks offline", async () => {
-    const machine = windows({ newDisks: "offline", bootstrap: "cloud-init" });
-    const order = packageOrder("windows");
-    await insert(machine, order);
-    await machine.run();
-    await packaged(machine, order);
-    await finalized(machine, "windows");
+  describe("where Windows keeps new disks offline", () => {
+    const tools = { version: "9.4.0" };
+    const offline = (more: Partial<WindowsInput> = {}): TestMachine => {
+      const machine = windows({ newDisks: "offline", bootstrap: "cloud-init", tools, ...more });
+      machine.told = { [PAYLOAD_KEY]: payloadSerial(PAYLOAD_UUID) };
+      machine.otherDisk = machine.store.create("other", 2 ** 25);
+      FatVolume.format(machine.otherDisk, { label: "CIDATA", partitioned: "none" });
+      return machine;
+    };
+    const online = (machine: TestMachine): string[] => machine.lines.filter((line) => line.includes("online"));
+
+    it("brings the payload disk online by its serial number, and no other", async () => {
+      const machine = offline();
+      const order = packageOrder("windows");
+      await insert(machine, order);
+      await machine.run();
+      await packaged(machine, order);
+      await finalized(machine, "windows");
+      expect(new Set(online(machine))).toEqual(new Set(["disk 2 is brought online"]));
+    });
+
+    it.each<[string, Partial<WindowsInput>, Record<string, string>]>([
+      ["nobody has told which it is", {}, {}],
+      ["another was told", {}, { [PAYLOAD_KEY]: "0".repeat(16) }],
+      ["nothing shows it xenstore", { tools: false }, { [PAYLOAD_KEY]: payloadSerial(PAYLOAD_UUID) }],
+    ])("leaves all as they are where %s", async (_what, more, told) => {
+      const machine = offline(more);
+      machine.told = told;
+      await insert(machine, packageOrder("windows"));
+      const power = machine.boot().catch(() => "cut");
+      await machine.said("user data ended with 1002");
+      machine.cut();
+      expect(await power).toBe("cut");
+      expect(online(machine)).toEqual([]);
+      expect(await readPayload(machine.payload())).toMatchObject({ boots: [] });
+    });
   });
 
   it("gives up looking where there is no payload disk", async () => {

@@ -138,19 +138,25 @@ function indented(text: string): string {
 /** Not %ProgramFiles%, which is another folder for a 32-bit program. Users can't write here. */
 const WINDOWS_HOME = "%SystemRoot%\\xenlayer";
 
+/** The provider writes the payload disk's serial number there while the machine is halted. */
+export const PAYLOAD_KEY = "vm-data/xenlayer/payload";
+/** SM, scsiutil.gen_synthetic_page_data: page 80 holds 16 characters of the VDI's uuid; xenvbd hands it on from sm-data/scsi/0x12/0x80. */
+export const payloadSerial = (vdiUuid: string): string => vdiUuid.slice(0, 16);
+
 /**
- * By SAN policy Windows keeps new disks of shared buses offline (learn.microsoft.com, VDS_SAN_POLICY), the PV drivers' among them. The disk's serial number is its
- * VDI's uuid (SM, scsiutil.gen_synthetic_page_data) and not known before; so an offline disk that is small enough to be a payload is looked at, and put back
- * if it is not.
+ * By SAN policy Windows keeps new disks of shared buses offline (learn.microsoft.com, VDS_SAN_POLICY), the PV drivers' among them, and what is on an offline disk, its
+ * label too, can't be read. So it is told by its serial number; which that is, is asked of xenstore through xeniface, which comes with xenvbd (root/wmi,
+ * `<vendor>XenStoreBase`). Nothing else is ever brought online; where no key says which disk it is, nothing is.
  */
 export const BRING_ONLINE = [
-  "foreach ($disk in Get-Disk) {",
-  "if ($disk.IsOffline -and ($disk.Size -le 2147483648)) {",
-  "Set-Disk -Number $disk.Number -IsOffline $false;",
-  "Start-Sleep -Seconds 3;",
-  `if (Get-Volume -FileSystemLabel ${PAYLOAD_LABEL} -ErrorAction SilentlyContinue) { Set-Disk -Number $disk.Number -IsReadOnly $false }`,
-  "else { Set-Disk -Number $disk.Number -IsOffline $true }",
-  "} }",
+  "foreach ($class in Get-CimClass -Namespace root/wmi -ClassName *XenStoreBase) {",
+  "$name = $class.CimClassName;",
+  "$base = Get-CimInstance -Namespace root/wmi -ClassName $name;",
+  "$id = (Invoke-CimMethod -InputObject $base -MethodName AddSession -Arguments @{ Id = 'xenlayer' }).SessionId;",
+  "$session = Get-CimInstance -Namespace root/wmi -ClassName ($name -replace 'Base', 'Session') -Filter ('SessionId=' + $id);",
+  `$serial = (Invoke-CimMethod -InputObject $session -MethodName GetValue -Arguments @{ Pathname = '${PAYLOAD_KEY}' }).value;`,
+  "foreach ($disk in Get-Disk) { if ($disk.IsOffline -and ($serial.Length -eq 16) -and ($disk.SerialNumber -like ($serial + '*'))) {",
+  "Set-Disk -Number $disk.Number -IsOffline $false; Set-Disk -Number $disk.Number -IsReadOnly $false } } }",
 ].join(" ");
 
 // Drive letters say nothing: a disk is ours by its label and what is on it. A disk may come late, when its driver is installed at this very start.
@@ -161,7 +167,7 @@ for %%d in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do call :try %%d
 if not "%drive%"=="" goto found
 if "%looks%"=="6" exit /b ${nowhere}
 set /a looks=looks+1
-powershell -NoProfile -NonInteractive -Command "${BRING_ONLINE}" >nul 2>&1 <nul
+powershell -NoProfile -NonInteractive -Command "$ErrorActionPreference = 'Stop'; ${BRING_ONLINE}" >nul 2>&1 <nul
 ${pause(10)}
 goto look
 

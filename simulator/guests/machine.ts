@@ -15,6 +15,8 @@ export type PowerOff = "poweroff" | "reboot";
 
 export interface GuestDisk {
   userdevice: string;
+  /** As the PV drivers show it (SM, scsiutil.gen_synthetic_page_data): 16 characters of the VDI's uuid. */
+  serial: string;
   disk: Disk;
   bootable: boolean;
   readOnly: boolean;

@@ -11,6 +11,9 @@ import { type Guest, type GuestHost, guestOf, type PowerOff } from "./machine.ts
 
 const MIB = 1024 * 1024;
 
+/** Of the VDI that the payload disk would be. */
+export const PAYLOAD_UUID = "5f3a6c1e-0c1b-4a54-9a0e-6d5f2b7c9e11";
+
 export class TestMachine {
   readonly root = mkdtempSync(join(tmpdir(), "xapi-guest-"));
   readonly store = new DiskStore(join(this.root, "disks"));
@@ -19,6 +22,10 @@ export class TestMachine {
   readonly clock: Clock;
   readonly systemDisk: Disk;
   payloadDisk: Disk | undefined;
+  /** One more, which is nobody's business. */
+  otherDisk: Disk | undefined;
+  /** What xenstore holds before the guest starts. */
+  told: Record<string, string> = {};
   cds: string[] = [];
   boots = 0;
   guest: Guest | undefined;
@@ -58,6 +65,7 @@ export class TestMachine {
   boot(): Promise<PowerOff> {
     this.boots++;
     this.xenstore.clear();
+    for (const [path, text] of Object.entries(this.told)) this.xenstore.set(path, text);
     this.#domain.controller = new AbortController();
     const workDir = join(this.root, "work");
     mkdirSync(workDir, { recursive: true });
@@ -65,8 +73,11 @@ export class TestMachine {
       vm: { uuid: "6f1d3c1e-52cc-4b4a-9d2f-1df0c3f5a001", name: "packaging" },
       // The payload disk is second or third, wherever it is: it is found by its label.
       disks: [
-        { userdevice: "0", disk: this.systemDisk, bootable: true, readOnly: false },
-        ...(this.payloadDisk === undefined ? [] : [{ userdevice: "2", disk: this.payloadDisk, bootable: false, readOnly: false }]),
+        { userdevice: "0", serial: "0", disk: this.systemDisk, bootable: true, readOnly: false },
+        ...[
+          { userdevice: "2", serial: PAYLOAD_UUID.slice(0, 16), disk: this.payloadDisk },
+          { userdevice: "5", serial: "another", disk: this.otherDisk },
+        ].flatMap(({ disk, ...rest }) => (disk === undefined ? [] : [{ ...rest, disk, bootable: false, readOnly: false }])),
       ],
       cds: this.cds.map((name, index) => ({ userdevice: String(3 + index), name })),
       clock: this.clock,

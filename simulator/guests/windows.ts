@@ -71,14 +71,14 @@ export class Windows implements Host {
       system: () => this.#booted,
       others: () => processes?.(),
       toolsInstalled: () => this.#announce(),
-      bringOnline: (label) => this.#bringOnline(label),
+      bringOnline: (path) => this.#bringOnline(path),
       startTask: (task, name) => this.#startTask(task, name),
     });
     const [system] = host.disks;
     const volume = system === undefined ? undefined : FatVolume.open(system.disk);
     if (volume !== undefined) this.files.mount("C", volume);
     this.#payload = payloadOf(host);
-    if (descriptor.newDisks === "online") this.#bringOnline();
+    if (descriptor.newDisks === "online") this.#mountPayload();
     for (const name of BUILT_IN) this.files.addBuiltIn(`C:\\Windows\\System32\\${name}.exe`);
     this.files.addBuiltIn("C:\\Windows\\System32\\slmgr.vbs");
     addOffice(descriptor, this.files);
@@ -143,9 +143,20 @@ export class Windows implements Host {
   }
 
   /** Windows takes a disk into use: the payload disk gets the letter after the CD drive's, as drives do that were not there at its installation. */
-  #bringOnline(label?: string): void {
-    if (this.#payload === undefined || (label !== undefined && this.#payload.volume.label()?.trim() !== label)) return;
-    this.files.mount("E", this.#payload.volume);
+  #mountPayload(): void {
+    if (this.#payload !== undefined) this.files.mount("E", this.#payload.volume);
+  }
+
+  /** xeniface, which comes with the tools, shows xenstore by WMI. */
+  #bringOnline(path: string): boolean {
+    const wanted = this.#talks ? this.#host.xenstore.read(path) : undefined;
+    if (wanted === undefined) return false;
+    for (const { userdevice, serial, disk } of this.#host.disks.slice(1)) {
+      if (this.#descriptor.newDisks === "online" || serial !== wanted) continue;
+      this.#host.log(`disk ${userdevice} is brought online`);
+      if (disk === this.#payload?.disk.disk) this.#mountPayload();
+    }
+    return true;
   }
 
   /** As the scheduler and services run it: as SYSTEM, with nobody at its console. */

@@ -23,7 +23,7 @@ export interface Surroundings {
   others(): readonly string[] | undefined;
   /** VM tools were installed. */
   toolsInstalled(): void;
-  bringOnline(label: string | undefined): void;
+  bringOnline(path: string): boolean;
   startTask(task: ScheduledTask, name: string): void;
 }
 

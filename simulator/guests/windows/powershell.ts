@@ -10,8 +10,8 @@ export interface PowerShellHost {
   declared(line: string, name: string, process: Process): Promise<number | undefined>;
   /** What a line finds out by CIM or COM; undefined: it asks for nothing of the kind. */
   ask(line: string): Answer | undefined;
-  /** Brings offline disks online; with a label, those without such a volume are put back. */
-  bringOnline(label: string | undefined): void;
+  /** Brings that offline disk online whose serial number this path of xenstore holds; false: there is no way to read it. */
+  bringOnline(path: string): boolean;
   /** Starts a program and does not wait for it. */
   start(path: string, process: Process): void;
 }
@@ -49,8 +49,9 @@ class Script {
 
   async #statements(text: string): Promise<number | undefined> {
     if (/\bSet-Disk\b[^;}]*-IsOffline \$false/i.test(text)) {
-      this.#host.bringOnline(/\bGet-Volume -FileSystemLabel (\w+)/i.exec(text)?.[1]);
-      return undefined;
+      const [, path = ""] = /-MethodName GetValue -Arguments @\{ Pathname = '([^']*)' \}/i.exec(text) ?? [];
+      const told = /\.SerialNumber -like/i.test(text) && this.#host.bringOnline(path);
+      return told ? undefined : 1;
     }
     const answer = this.#host.ask(text);
     if (answer !== undefined) {
