@@ -1,5 +1,8 @@
 // Guests that misbehave on a pool: each ends in an error that names the machine's version and what was last seen, the machine is kept, and the next `up` goes on.
+import { rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { explain } from "./errors.ts";
 import { getVersionReport } from "./functions.ts";
 import { halfMade, type OpenStage, openStage, Story, windowsGuest, withStage } from "./testing.ts";
 
@@ -82,6 +85,45 @@ it("one whose payload disk somebody has taken away is prepared anew", async () =
   await stage.destroy(layer.made);
 });
 
+it.each([
+  ["the steps are done", "not packaged"],
+  ["it was finalized", "not ready to be finalized"],
+])("one that has scribbled over its payload disk when %s proves nothing, and does it again", async (when, says) => {
+  const layer = await story.layer(`scribbler when ${when}`);
+  const disk = await layer.disk("1");
+  const scribble = (): void => {
+    const [, payload] = stage.sim.db.all("VDI").find(([, { name_label }]) => name_label === `${layer.made.outputs.name} 1 evidence`) ?? [];
+    stage.sim.disk(payload?.uuid ?? "").write(0, new Uint8Array(1 << 20).fill(0xa5));
+  };
+  const scribbling = async (work: () => Promise<unknown>): Promise<Error> => {
+    // As it reads the disk of the machine that has powered off; of a finalize, the second time (the first is for what the steps have printed).
+    const after = when === "it was finalized" ? 1 : 0;
+    stage.sim.fault({ message: /^GET .*export_raw_vdi/, after, happens: scribble });
+    const error = await work().then(
+      () => new Error("it went well"),
+      (failure: Error) => failure,
+    );
+    stage.sim.clearFaults();
+    return error;
+  };
+  let machine: Awaited<ReturnType<typeof layer.machine>>;
+  let error: Error;
+  if (says === "not packaged") {
+    error = await scribbling(() => layer.machine(disk));
+    const half = halfMade(error);
+    machine = (await stage.up(half, half.inputs)).made;
+  } else {
+    machine = await layer.machine(disk);
+    error = await scribbling(() => layer.seal(disk, "1"));
+  }
+  expect(explain(error)).toMatch(new RegExp(`^version 1 is ${says}: the check never ran: .*the payload disk can't be read`));
+  expect(explain(error)).toMatch(/Hint: machine "scribbler when .* is kept, halted/);
+  const seal = await layer.seal(disk, "1");
+  expect(seal.outputs.report).toMatchObject({ state: "ready" });
+  await layer.drop({ disk, machine, seal });
+  await stage.destroy(layer.made);
+});
+
 it("a guest's text is shown as text: no control characters, no end", async () => {
   const layer = await story.layer("loud");
   const disk = await layer.disk("1");
@@ -108,6 +150,70 @@ it("a guest whose clock is set by years, with a restart between, is sealed as if
   expect(made.seal.outputs.sealedAt).toBeDefined();
   await layer.drop(made);
   await stage.destroy(layer.made);
+});
+
+it("one that restarts for ever while it is finalized is left running when the time is over, with what was last seen; mended, it is sealed", async () => {
+  await withStage(async (linux) => {
+    const guest = await Story.begin(linux, {
+      guest: "linux",
+      bootstrap: "xenlayer",
+      bootSeconds: 1,
+      shutdownSeconds: 1,
+      tools: { version: "9.4.0" },
+    });
+    const layer = await guest.layer("loop");
+    const disk = await layer.disk("1");
+    const wants = "/etc/systemd/system/multi-user.target.wants";
+    const run = `mkdir -p ${wants}\necho 'ExecStart=sleep 5; [ ! -e ${wants}/loop.service ] || reboot' >${wants}/loop.service`;
+    const machine = await layer.machine(disk, { machine: { install: [{ name: "loop", run, shell: "sh" }] } });
+    const error = (await layer
+      .seal(disk, "1", { seal: { timeouts: { finalizeMinutes: 0.05 } } })
+      .catch((failure: unknown) => failure)) as Error;
+    expect(error.message).toMatch(
+      /^gave up waiting for "loop 1 packaging \w+" to be ready for finalizing after 3 s; last seen: .+; machine "loop 1 packaging \w+" is left running/,
+    );
+    rmSync(dirname(/pictured in (.+?\.(?:png|jpg))\)/.exec(error.message)?.[1] ?? "/nowhere/x"), { recursive: true, force: true });
+    const [, vm] = linux.sim.db.all("VM").find(([, { name_label }]) => name_label.startsWith("loop 1 packaging")) ?? [];
+    expect(vm?.power_state).toBe("Running");
+    // Whoever looks at its console.
+    const starting = () =>
+      linux.sim
+        .console(vm?.uuid ?? "")
+        .type(`rm ${wants}/loop.service`)
+        .then(
+          () => false,
+          () => true,
+        );
+    while (await starting()) await new Promise((resolve) => setImmediate(resolve));
+    const seal = await layer.seal(disk, "1");
+    expect(seal.outputs.report).toMatchObject({ state: "ready" });
+    expect(Number((seal.outputs.report as { boots: number }).boots)).toBeGreaterThan(1);
+    await layer.drop({ disk, machine, seal });
+    await guest.end(layer);
+  });
+});
+
+it("one that was never heard is not, whatever its template or an earlier start has left in xenstore", async () => {
+  await withStage(async (own) => {
+    const silent = await Story.begin(own, { guest: "windows", bootstrap: "none" });
+    const layer = await silent.layer("cloned");
+    const disk = await layer.disk("1");
+    const { xapi } = await layer.record();
+    const [template] = await xapi.find("VM", { name_label: "xenlayer-packaging" });
+    for (const [key, text] of [
+      ["progress", `${"f".repeat(32)} 1 9 ready`],
+      ["order", "x".repeat(2000)],
+    ])
+      await xapi.call("VM.add_to_xenstore_data", template?.$ref ?? "", `vm-data/xenlayer/${key}`, text);
+    const error = (await layer
+      .machine(disk, { machine: { timeouts: { bootMinutes: 0.002 } } })
+      .catch((failure: unknown) => failure)) as Error;
+    expect(error.message).toMatch(/^nothing was heard from the bootstrap in packaging machine "cloned 1 packaging \w+"/);
+    rmSync(dirname(/pictured in (.+?\.(?:png|jpg))\)/.exec(error.message)?.[1] ?? "/nowhere/x"), { recursive: true, force: true });
+    expect(own.told.join("\n")).not.toMatch(/all samples are quiet|at work/);
+    await layer.drop({ disk, machine: halfMade(error) });
+    await silent.end(layer);
+  });
 });
 
 // The stamps are all of the guest's clock that counts anywhere: the guest has them as if its clock had been set while the step ran.
