@@ -209,7 +209,7 @@ export function judgeRun(
     error: new SilentGuestError(
       `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start${reached === undefined ? "" : ` (${reached.said})`}`,
       {
-        hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or the bootstrap that this disk carries; its console shows what it does instead. It is left running: run xenlayer\\bootstrap\\install.cmd (install.sh) of that disk there as administrator (root), then `pulumi up` again",
+        hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or the bootstrap that this disk carries; its console shows what it does instead (a generalised Windows may wait at its first questions). It is left running: run xenlayer\\bootstrap\\install.cmd (install.sh) of that disk there as administrator (root), then `pulumi up` again",
       },
     ),
   };

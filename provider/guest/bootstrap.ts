@@ -3,8 +3,9 @@
 // Promises: installed without "keep" it is gone from the sealed layer (finalize removes it when all is quiet); a disk that is not called CIDATA is left as it was;
 // what is installed only looks for the disk, everything else comes with the order.
 //
-// No answer file lies on the disk: Windows Setup looks for one on removable media only (unattend search order), and a virtual disk is a fixed one. A generalised
-// image keeps its tasks, so the bootstrap is installed before it is generalised.
+// No answer file lies on the disk, as Windows Setup would not read it there: it looks at the registry's UnattendFile, %WINDIR%\Panther, the root of removable media,
+// %WINDIR%\System32\Sysprep and %SYSTEMDRIVE% (learn.microsoft.com, Windows Setup Automation Overview, "Implicit answer file search order"), and this disk is a
+// fixed one (machine.ts: its VBD is not unpluggable). A generalised image keeps its tasks, so the bootstrap is installed before it is generalised.
 import { cmdEcho, crlf, pause } from "./cmd.ts";
 import type { GuestOs } from "./fact.ts";
 import { shQuote } from "./sh.ts";
