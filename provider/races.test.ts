@@ -92,9 +92,12 @@ it("an import that fails takes its layer back, unless another run has begun some
       let seen = 0;
       came = false;
       // At a change that the failing run makes while it takes back what it began, the other begins, and comes as far as it can.
-      const change = (method: string) =>
-        !came && seen > 0 && /VDI\.(destroy|add_to_other_config|remove_from_other_config)$/.test(method) && seen++ > at && (came = true);
-      stage.sim.fault({ message: "PUT /import_raw_vdi", after: 1, code: "INTERNAL_ERROR", happens: () => void (seen = 1) });
+      const change = (method: string): boolean => {
+        if (came || seen === 0 || !/VDI\.(destroy|add_to_other_config|remove_from_other_config)$/.test(method)) return false;
+        came = seen++ > at;
+        return came;
+      };
+      stage.sim.fault({ message: "PUT /import_raw_vdi", after: 1, code: "INTERNAL_ERROR", happens: () => void seen++ });
       stage.sim.fault({
         message: Object.assign(/(?:)/, { test: change }),
         happens: async () => {
@@ -122,6 +125,56 @@ it("an import that fails takes its layer back, unless another run has begun some
       expect({ at, left: changes(before, stage.pool()) }).toEqual({ at, left: [] });
       if (!came) expect(at).toBeGreaterThan(6);
     }
+  }));
+
+it("of runs that remove an OS layer and make a layer of it at the same time, one gives way at least", () =>
+  withRuns(1, async ([other]) => {
+    const before = stage.pool();
+    const removes = /VDI\.(get_all_records|add_to_other_config|get_by_uuid|destroy)$/;
+    const makes = /VDI\.(create|set_other_config)$/;
+    const outcomes = new Set<string>();
+    for (const [first, at] of [...[0, 1, 2, 3, 4].map((n) => [removes, n] as const), ...[0, 1].map((n) => [makes, n] as const)])
+      for (const when of ["before", "after"] as const) {
+        const name = `${first === removes ? "removed" : "in the making"}, ${when} call ${at}`;
+        const os = await stage.create("OsLayer", { ...story.os.inputs, name });
+        const make = (run: Pick<Run, "create">) =>
+          run.create("PlatformLayer", story.layerInputs(`of ${name}`, { osLayer: os.outputs.layerId }));
+        let second: Promise<unknown> = Promise.reject(new Error("never begun"));
+        second.catch(() => undefined);
+        stage.sim.fault({
+          message: first,
+          after: at,
+          when,
+          happens: async () => {
+            second = first === removes ? make(other as Run) : (other as Run).destroy(os);
+            await second.catch(() => undefined);
+          },
+        });
+        const [one] = await Promise.allSettled([first === removes ? stage.destroy(os) : make(stage)]);
+        const [two] = await Promise.allSettled([second]);
+        stage.sim.clearFaults();
+        expect(String(two?.status === "rejected" && two.reason)).not.toContain("never begun");
+        const [removed, layer] = first === removes ? [one, two] : [two, one];
+        outcomes.add(`${removed?.status} ${layer?.status}`);
+        expect({ name, both: removed?.status === "fulfilled" && layer?.status === "fulfilled" }).toEqual({ name, both: false });
+        if (layer?.status === "fulfilled") await stage.destroy(layer.value as Made);
+        if (removed?.status === "rejected") await stage.destroy(os);
+        expect({ name, left: changes(before, stage.pool()) }).toEqual({ name, left: [] });
+      }
+    expect([...outcomes]).toEqual(expect.arrayContaining(["fulfilled rejected", "rejected fulfilled"]));
+  }));
+
+it("a version that two runs release at the same time is released, and both are done", () =>
+  withRuns(1, async ([other]) => {
+    const layer = await story.layer("released twice");
+    const version = await layer.version("1.0");
+    const second = vi.fn(() => (other as Run).destroy(version.seal));
+    stage.sim.fault({ message: "VDI.add_to_other_config", happens: second });
+    await stage.destroy(version.seal);
+    expect(second).toHaveBeenCalledOnce();
+    expect((await layer.entry("1.0")).released).toBeDefined();
+    await layer.drop(version);
+    await stage.destroy(layer.made);
   }));
 
 it("what a killed run has claimed is in nobody's way, and what it left is removed", async () => {

@@ -170,6 +170,21 @@ export class LayerRecord {
     });
   }
 
+  /** Changes an entry as `next` says of what is there by now, however many runs do so at once; false: it says that there is nothing to change. */
+  async change(name: string, next: (entry: Entry | undefined) => Entry | undefined): Promise<boolean> {
+    for (let tries = 1; ; tries++) {
+      const entry = next(this.versions.get(name));
+      if (entry === undefined) return false;
+      try {
+        await this.put(name, entry);
+        return true;
+      } catch (error) {
+        if (!(error instanceof ConflictError) || tries === 5) throw error;
+        await this.refresh();
+      }
+    }
+  }
+
   /** Takes a version out of the record. The caller holds its lease, or nobody can. */
   async remove(name: string): Promise<void> {
     const slot = this.slots.get(name);

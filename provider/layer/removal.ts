@@ -17,6 +17,7 @@ export async function removeLayer(ctx: Context, record: LayerRecord): Promise<vo
     await freeToTake(ctx, record);
     await demandUnused(record);
     await close(record);
+    demandNone(record, await belonging(record));
     for (const [name, entry] of record.versions) {
       ctx.report(`removing version ${name}`);
       await removeVersion(ctx, record, name, entry);
@@ -44,8 +45,8 @@ export async function giveUpLayer(record: LayerRecord): Promise<void> {
   }
 }
 
-// Who removes a layer says so, then looks for versions; who begins a version writes it, then looks whether the layer is being removed (lease.ts). So at least one
-// of the two sees the other and gives way. It is said by a lease: a removal whose run is dead is in nobody's way.
+// Who removes a layer says so, then looks for versions, and for layers that belong to it; who begins one writes it, then looks whether the layer is being removed
+// (lease.ts, platformLayer.ts). So at least one of the two sees the other and gives way. It is said by a lease: a removal whose run is dead is in nobody's way.
 async function close(record: LayerRecord): Promise<void> {
   const looked = shown(record);
   await record.putMeta({ ...record.meta, removal: newLease() });
@@ -73,21 +74,25 @@ async function reopen(record: LayerRecord): Promise<void> {
 }
 
 async function demandUnused(record: LayerRecord): Promise<void> {
-  const { xapi } = record;
   const uses: string[] = [];
   for (const [name, entry] of record.versions) {
     demandFree(record, name);
     const users = await usersOfVersion(record, entry);
     if (users.length > 0) uses.push(`version ${name} is used by ${users.join(", ")}`);
   }
-  if (record.meta.kind === "os")
-    // Wherever it is: a connector may have been given another SR since.
-    for (const other of LayerRecord.among(xapi, await xapi.all("VDI")))
-      if (other.meta.osLayer === record.layerId) uses.push(`platform layer "${other.meta.name}" belongs to it`);
+  demandNone(record, [...uses, ...(await belonging(record))]);
+}
+
+/** Platform layers of an OS layer, wherever they are: a connector may have been given another SR since. */
+async function belonging({ xapi, meta, layerId }: LayerRecord): Promise<string[]> {
+  if (meta.kind !== "os") return [];
+  const layers = LayerRecord.among(xapi, await xapi.all("VDI")).filter((other) => other.meta.osLayer === layerId);
+  return layers.map((other) => `platform layer "${other.meta.name}" belongs to it`);
+}
+
+function demandNone({ meta }: LayerRecord, uses: readonly string[]): void {
   if (uses.length > 0)
-    throw new ConflictError(`layer "${record.meta.name}" is not deleted: ${uses.join("; ")}`, {
-      hint: "remove what uses it, then destroy again",
-    });
+    throw new ConflictError(`layer "${meta.name}" is not deleted: ${uses.join("; ")}`, { hint: "remove what uses it, then destroy again" });
 }
 
 /** Disk, evidence, machine and entry of one version. */

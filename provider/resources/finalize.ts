@@ -127,19 +127,16 @@ export const finalize = defineResource(connectFor, {
     if (opened === undefined) return;
     const { record, name } = opened;
     await freeToTake(ctx, record, name);
-    const entry = record.versions.get(name);
-    if (entry?.state !== "Deployable") return;
     const destroys = state.onDelete === "destroy";
-    if (entry.holders.finalize === state.holder)
-      await record.put(name, {
-        ...entry,
-        holders: {},
-        released: new Date().toISOString(),
-        ...(destroys ? { destroyWhenFree: true } : {}),
-      });
-    else if (entry.released === undefined) return;
-    // A run that was killed has released it and come no further.
-    else if (record.hasFormer(name)) await record.put(name, entry);
+    await record.change(name, (entry) => {
+      if (entry?.state !== "Deployable") return undefined;
+      if (entry.holders.finalize === state.holder)
+        return { ...entry, holders: {}, released: new Date().toISOString(), ...(destroys ? { destroyWhenFree: true } : {}) };
+      // A run that was killed has released it and come no further.
+      return entry.released !== undefined && record.hasFormer(name) ? entry : undefined;
+    });
+    const entry = record.versions.get(name);
+    if (entry?.state !== "Deployable" || entry.released === undefined) return;
     if (!destroys) ctx.report(`${name} stays in layer ${record.meta.name}`);
     await applyRetention(ctx, record);
     await record.saveDocument(ctx.signal);

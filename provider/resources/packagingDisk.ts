@@ -154,8 +154,12 @@ export const packagingDisk = defineResource(connectFor, {
     if (entry === undefined || entry.holders.disk !== state.holder) return;
     if (entry.state === "Deployable") {
       // Finalize goes first and releases it: a version that is still held was sealed by a run that died before it could tell.
-      if (entry.released !== undefined) return;
-      await record.put(name, { ...entry, holders: {}, released: new Date().toISOString() });
+      const released = await record.change(name, (now) =>
+        now?.state === "Deployable" && now.released === undefined && now.holders.disk === state.holder
+          ? { ...now, holders: {}, released: new Date().toISOString() }
+          : undefined,
+      );
+      if (!released) return;
       ctx.report(`${name} stays in layer ${record.meta.name}`);
       await applyRetention(ctx, record);
       await record.saveDocument(ctx.signal);

@@ -5,10 +5,12 @@ import { InputError } from "../errors.ts";
 import { loadIcon } from "../icon.ts";
 import type { Meta } from "../layer/entry.ts";
 import { ensureLayer, findLayer, holdLayer, renameLayer } from "../layer/layers.ts";
+import { demandFree } from "../layer/lease.ts";
 import { demandStorage, openLayer } from "../layer/open.ts";
 import { LayerRecord, randomId, recordName } from "../layer/record.ts";
-import { applyRetention, removeLayer } from "../layer/removal.ts";
+import { applyRetention, giveUpLayer, removeLayer } from "../layer/removal.ts";
 import { objectName } from "../names.ts";
+import { takenBack } from "../plan.ts";
 import { type CheckFailure, type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
@@ -125,7 +127,16 @@ export const platformLayer = defineResource(connectFor, {
     const audit = wanted.comment === undefined ? [] : [{ at: createdAt, event: "layer created", comment: wanted.comment }];
     const content = { icon: await iconOf(wanted), audit };
     const { record, made } = await ensureLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, content);
-    if (made) return { id: record.layerId, outputs: told(record, record.meta.holder) };
+    if (made) {
+      // Who removes the OS layer says so, then looks for its layers (layer/removal.ts): one of the two sees the other.
+      try {
+        const { record: os } = await openLayer(ctx, wanted.connector, "osLayer", wanted.osLayer, "os");
+        demandFree(os);
+      } catch (error) {
+        throw await takenBack(error, () => giveUpLayer(record));
+      }
+      return { id: record.layerId, outputs: told(record, record.meta.holder) };
+    }
     if (record.meta.kind !== "platform" || record.meta.osLayer !== wanted.osLayer)
       throw new InputError([{ property: "osLayer", reason: `layer "${wanted.name}" exists; ${BOUND}` }]);
     ctx.report(`layer ${wanted.name} exists: taken over`);
