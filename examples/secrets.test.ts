@@ -1,7 +1,8 @@
 // No secret anywhere: a program with a password given as an input, secrets of steps and KMS is run by the real engine at its highest verbosity, goes well and
 // fails in each way; then all that was said, stored and left on the pool is searched. Left out is what the engine itself
-// records of the requests: its lines of properties at -v=9, and PULUMI_DEBUG_GRPC's log.
-import { readdir, readFile } from "node:fs/promises";
+// records of the requests: its lines of properties at -v=9, and in PULUMI_DEBUG_GRPC's log the fields that are named here.
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ENGINE, type Example, startExample } from "./testing.ts";
@@ -10,6 +11,8 @@ const LICENSE = "marked-license-9b1f4e";
 const WRONG = "marked-wrong-password-77aa";
 const BLOCK = 2 ** 21;
 const ENGINES_OWN = /"msg":"(Unm|M)arshaling property for RPC\[/;
+/** What marks a secret between engine and providers (sdk/go/common/resource/plugin/rpc.go). */
+const MARK = "4dabf18193072939515e22adb298388d";
 
 const PROGRAM = `import * as pulumi from "@pulumi/pulumi";
 import * as xenlayer from "pulumi-xenlayer";
@@ -40,8 +43,12 @@ describe.sequential("a program with secrets", { timeout: ENGINE }, () => {
   /** Where a secret was seen while the runs went on. */
   const seen = new Set<string>();
   const said: string[] = [];
+  let logs: string;
   beforeAll(async () => {
-    example = await startExample({ example: "quickstart", program: PROGRAM, secrets: { license: LICENSE, given: "xapi-simulator" } });
+    logs = await mkdtemp(join(tmpdir(), "xenlayer-secrets-"));
+    const secrets = { license: LICENSE, given: "xapi-simulator" };
+    const env = { PULUMI_DEBUG_GRPC: join(logs, "grpc.json") };
+    example = await startExample({ example: "quickstart", program: PROGRAM, secrets, env });
     password = example.simulator.password;
     // With the state of the pool, and the arguments of every process, at each change of a machine or a disk.
     const watching = {
@@ -52,7 +59,10 @@ describe.sequential("a program with secrets", { timeout: ENGINE }, () => {
     };
     example.simulator.fault({ message: Object.assign(/(?:)/, watching), code: "INTERNAL_ERROR" });
   }, ENGINE);
-  afterAll(() => example?.[Symbol.asyncDispose](), ENGINE);
+  afterAll(async () => {
+    await example?.[Symbol.asyncDispose]();
+    await rm(logs, { recursive: true, force: true });
+  }, ENGINE);
 
   const secrets = () => [password, LICENSE, WRONG];
   const leaks = (text: string): string[] => secrets().filter((secret) => text.includes(secret));
@@ -90,6 +100,37 @@ describe.sequential("a program with secrets", { timeout: ENGINE }, () => {
     const lines = said.flatMap((text) => text.split("\n")).filter((line) => !ENGINES_OWN.test(line));
     expect(lines.filter((line) => leaks(line).length > 0).map((line) => line.slice(0, 300))).toEqual([]);
     expect([...seen]).toEqual([]);
+  });
+
+  it("has them in the log of PULUMI_DEBUG_GRPC, which is the engine's, only as they were given; what the provider answers is marked", async () => {
+    const fields = new Set<string>();
+    const walk = (value: unknown, path: string): void => {
+      if (typeof value === "string" && leaks(value).length > 0) fields.add(path);
+      if (typeof value !== "object" || value === null) return;
+      const marked = MARK in value ? `${path} (marked)` : path;
+      for (const [name, inner] of Object.entries(value))
+        walk(inner, MARK in value ? marked : `${path}.${Array.isArray(value) ? "*" : name}`);
+    };
+    for (const line of (await readFile(join(logs, "grpc.json"), "utf8")).split("\n").filter((text) => text !== "")) {
+      const { method, ...said } = JSON.parse(line) as { method: string };
+      walk(said, method.replace("/pulumirpc.", ""));
+    }
+    // The log holds also in clear what is marked; unmarked it goes to providers, and to programs from their configuration.
+    const unmarked = [...fields].filter((field) => !field.includes("(marked)"));
+    const places = unmarked.map((field) =>
+      field
+        .replace(/^(LanguageRuntime\/Run|ResourceProvider\/(CheckConfig|DiffConfig|Configure))\.request\..*:\w+$/, "configuration")
+        .replace(/^ResourceProvider\/(Check|Diff|Create)\.request\.(news|olds|oldInputs|properties)\./, "to the provider: "),
+    );
+    expect([...new Set(places)].sort()).toEqual([
+      // The program gives it unmarked, so that reviewers see the steps beside it; the provider's check marks it.
+      "ResourceMonitor/RegisterResource.request.object.install.*.secretEnv.LICENSE",
+      "configuration",
+      "to the provider: connector.password",
+      "to the provider: install.*.secretEnv.LICENSE",
+      "to the provider: password",
+    ]);
+    expect([...fields].filter((field) => field.startsWith("ResourceProvider/") && field.includes(".response."))).toHaveLength(6);
   });
 
   it("stores none: not in the state, its backups or its history", async () => {
