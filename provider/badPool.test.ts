@@ -1,12 +1,10 @@
 // Bad input from the pool itself: marks and documents that are damaged, foreign or newer, names with every character, and very many objects of others. What can't be
 // understood is named and left alone.
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import { getLayer } from "./functions.ts";
 import { bearsMeta } from "./layer/record.ts";
-import type { ConnectorCredentials } from "./resource.ts";
-import { connectFor } from "./session.ts";
-import { changes, type OpenStage, openStage, Story, type StoryLayer, withStage } from "./testing.ts";
-import type { Xapi } from "./xapi/client.ts";
+import { sharedStage } from "./testing/sharedStage.ts";
+import { changes, type OpenStage, Story, withStage } from "./testing.ts";
 import type { Rec } from "./xapi/records.ts";
 
 // Whole lives of versions, on whatever machine.
@@ -15,23 +13,8 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 const quick = { machine: { install: [] } };
 const MiB = 2 ** 20;
 
-let stage: OpenStage;
-let story: Story;
-let xapi: Xapi;
-beforeAll(async () => {
-  stage = await openStage();
-  story = await Story.begin(stage);
-  xapi = await connectFor(stage.front, story.connector as unknown as ConnectorCredentials);
-});
-afterAll(() => stage?.close());
+const { stage, story, xapi, withLayer } = await sharedStage();
 
-async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
-  const before = stage.pool();
-  const layer = await story.layer(name);
-  await body(layer);
-  await stage.destroy(layer.made);
-  expect(changes(before, stage.pool())).toEqual([]);
-}
 async function vdiOf(uuid: unknown): Promise<Rec<"VDI">> {
   const vdi = await xapi.get("VDI", String(uuid));
   if (vdi === undefined) throw new Error(`disk ${uuid} is gone`);

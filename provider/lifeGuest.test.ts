@@ -2,49 +2,15 @@
 // an error within minutes.
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { getVersionReport } from "./functions.ts";
 import { awaitPowerOff } from "./guestRun.ts";
-import {
-  changes,
-  halfMade,
-  type Made,
-  type OpenStage,
-  openStage,
-  type Stage,
-  Story,
-  type StoryLayer,
-  step,
-  windowsGuest,
-  withStage,
-} from "./testing.ts";
+import { failing, sharedStage } from "./testing/sharedStage.ts";
+import { changes, halfMade, type Made, type Stage, Story, step, windowsGuest, withStage } from "./testing.ts";
 
-let stage: OpenStage;
-let story: Story;
-beforeAll(async () => {
-  stage = await openStage();
-  story = await Story.begin(stage);
-});
-afterAll(() => stage?.close());
+const { stage, story, withLayer } = await sharedStage();
 
-/** A layer of its own for one test; afterwards nothing of it may be left. */
-async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
-  const before = stage.pool();
-  const layer = await story.layer(name);
-  await body(layer);
-  await stage.destroy(layer.made);
-  expect(changes(before, stage.pool())).toEqual([]);
-}
-
-const failing = async (work: Promise<unknown>): Promise<unknown> => {
-  const result = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (result === undefined) throw new Error("it should have failed");
-  return result;
-};
 const reportOf = ({ outputs }: Made, of = story) =>
   getVersionReport(of.stage.front, { connector: of.connector, versionId: String(outputs.versionId) });
 const starts = (on: Stage = stage): number => on.sim.log.filter(({ method }) => method.endsWith("VM.start")).length;

@@ -1,52 +1,13 @@
 // Versions that are not sealed yet: what a run resumes, clones anew or refuses. A kill is simulated by what it leaves: nothing more reaches the pool, and
 // what the killed run knew is forgotten.
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import type { Entry } from "./layer/entry.ts";
-import {
-  changes,
-  halfMade,
-  killedAt,
-  type Made,
-  type OpenStage,
-  openStage,
-  Story,
-  type StoryLayer,
-  step,
-  windowsGuest,
-  withStage,
-} from "./testing.ts";
+import { failing, sharedStage } from "./testing/sharedStage.ts";
+import { changes, halfMade, killedAt, type Made, Story, type StoryLayer, step, windowsGuest, withStage } from "./testing.ts";
 
-let stage: OpenStage;
-let story: Story;
-beforeAll(async () => {
-  stage = await openStage();
-  story = await Story.begin(stage);
-});
-afterAll(() => stage?.close());
+const { stage, withLayer, told } = await sharedStage();
 
-/** A layer of its own for one test; afterwards nothing of it may be left. */
-async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
-  const before = stage.pool();
-  const layer = await story.layer(name);
-  await body(layer);
-  await stage.destroy(layer.made);
-  expect(changes(before, stage.pool())).toEqual([]);
-}
-
-const told = async (work: () => Promise<unknown>): Promise<string> => {
-  const from = stage.told.length;
-  await work();
-  return stage.told.slice(from).join("\n");
-};
-const failing = async (work: Promise<unknown>): Promise<unknown> => {
-  const result = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (result === undefined) throw new Error("it should have failed");
-  return result;
-};
 const files = (made: Made): FatVolume => {
   const volume = FatVolume.open(stage.sim.disk(String(made.outputs.vdiUuid)));
   if (volume === undefined) throw new Error("no file system");

@@ -1,42 +1,16 @@
 // What the record of a layer survives: lost marks, migrations, other people's copies, other runs, and an SR that can't be asked.
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import { getLayer, getLayerVersions } from "./functions.ts";
 import { readDocument } from "./layer/document.ts";
 import type { Entry } from "./layer/entry.ts";
-import type { ConnectorCredentials } from "./resource.ts";
-import { connectFor } from "./session.ts";
-import { changes, killedAt, type Made, type OpenStage, openStage, type Stage, Story, type StoryLayer, step, withStage } from "./testing.ts";
-import type { Xapi } from "./xapi/client.ts";
+import { reach, sharedStage } from "./testing/sharedStage.ts";
+import { changes, killedAt, type Made, Story, step, withStage } from "./testing.ts";
 import { NULL_REF, type Rec } from "./xapi/records.ts";
 
 const quick = { machine: { install: [] } };
 
-let stage: OpenStage;
-let story: Story;
-let xapi: Xapi;
-beforeAll(async () => {
-  stage = await openStage();
-  story = await Story.begin(stage);
-  xapi = await reach(stage, story);
-});
-afterAll(() => stage?.close());
+const { stage, story, xapi, withLayer, told } = await sharedStage();
 
-const reach = (on: Stage, { connector }: Story): Promise<Xapi> => connectFor(on.front, connector as unknown as ConnectorCredentials);
-
-/** A layer of its own for one test; afterwards nothing of it may be left. */
-async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
-  const before = stage.pool();
-  const layer = await story.layer(name);
-  await body(layer);
-  await stage.destroy(layer.made);
-  expect(changes(before, stage.pool())).toEqual([]);
-}
-
-const told = async (work: () => Promise<unknown>): Promise<string> => {
-  const from = stage.told.length;
-  await work();
-  return stage.told.slice(from).join("\n");
-};
 const vdiOf = async (uuid: unknown): Promise<Rec<"VDI">> => {
   const vdi = await xapi.get("VDI", String(uuid));
   if (vdi === undefined) throw new Error(`disk ${uuid} is gone`);

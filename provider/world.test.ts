@@ -1,12 +1,11 @@
 // The world changes behind our back: what people, backups and the storage do to our objects is seen by refresh as what it is, repaired where the durable copy and
 // what is recorded allow it, never mistaken, and what is somebody else's is never deleted.
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { getLayerVersions } from "./functions.ts";
-import type { ConnectorCredentials } from "./resource.ts";
-import { connectFor } from "./session.ts";
 import { anotherRun } from "./testing/runs.ts";
-import { changes, halfMade, type Made, type OpenStage, openStage, type Stage, Story, type StoryLayer, step, withStage } from "./testing.ts";
+import { failing, reach, sharedStage } from "./testing/sharedStage.ts";
+import { changes, halfMade, type Made, type Stage, Story, step, withStage } from "./testing.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
 
@@ -15,45 +14,13 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const quick = { machine: { install: [] } };
 
-let stage: OpenStage;
-let story: Story;
-let xapi: Xapi;
-beforeAll(async () => {
-  stage = await openStage();
-  story = await Story.begin(stage);
-  xapi = await reach(stage, story);
-});
-afterAll(() => stage?.close());
-
-const reach = (on: Stage, { connector }: Story): Promise<Xapi> => connectFor(on.front, connector as unknown as ConnectorCredentials);
-
-/** A layer of its own for one test; afterwards nothing of it may be left. */
-async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
-  const before = stage.pool();
-  const layer = await story.layer(name);
-  await body(layer);
-  await stage.destroy(layer.made);
-  expect(changes(before, stage.pool())).toEqual([]);
-}
+const { stage, story, xapi, withLayer, told } = await sharedStage();
 
 async function got<C extends "VDI" | "VM">(from: Xapi, cls: C, uuid: unknown): Promise<Rec<C>> {
   const found = await from.get(cls, String(uuid));
   if (found === undefined) throw new Error(`${cls} ${uuid} is gone`);
   return found;
 }
-const told = async (work: () => Promise<unknown>, on: Stage = stage): Promise<string> => {
-  const from = on.told.length;
-  await work();
-  return on.told.slice(from).join("\n");
-};
-const failing = async (work: Promise<unknown>): Promise<unknown> => {
-  const result = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (result === undefined) throw new Error("it should have failed");
-  return result;
-};
 const labels = (prefix: string): string[] =>
   [...stage.sim.db.all("VDI"), ...stage.sim.db.all("VM")]
     .map(([, { name_label }]) => name_label)
