@@ -31,7 +31,7 @@ export class UsageError extends Error {
 }
 
 /** The options that say how a pool is reached; the account comes from the environment alone. */
-export const poolOptions = {
+const poolOptions = {
   address: { type: "string", multiple: true },
   "ca-certificate": { type: "string" },
   fingerprint: { type: "string", multiple: true },
@@ -43,10 +43,12 @@ export const POOL_USAGE = `  --address HOST             any pool member: host, h
 
 export const ACCOUNT_USAGE = `The account is taken from the environment: XENLAYER_USERNAME and XENLAYER_PASSWORD.`;
 
-export type Values<O extends NonNullable<ParseArgsConfig["options"]>> = ReturnType<typeof parseArgs<{ options: O }>>["values"];
+type Options = NonNullable<ParseArgsConfig["options"]>;
+export type Values<O extends Options> = ReturnType<typeof parseArgs<{ options: O }>>["values"];
+export type Pool = Pick<ConnectorCredentials, "address" | "tls"> & { address: string[] };
 
 /** util.parseArgs without positional arguments; what it doesn't understand is a UsageError. */
-export function parseOptions<const O extends NonNullable<ParseArgsConfig["options"]>>(args: readonly string[], options: O): Values<O> {
+export function parseOptions<const O extends Options>(args: readonly string[], options: O): Values<O> {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: false }).values;
   } catch (error) {
@@ -54,11 +56,18 @@ export function parseOptions<const O extends NonNullable<ParseArgsConfig["option
   }
 }
 
-/** What `poolOptions` say, and what `required` others lack: all problems at once. */
-export async function poolOf(
-  values: { address?: string[] | undefined; "ca-certificate"?: string | undefined; fingerprint?: string[] | undefined },
-  required: Readonly<Record<string, unknown>> = {},
-): Promise<Pick<ConnectorCredentials, "address" | "tls"> & { address: string[] }> {
+/** The same for a command that works on a pool: which one is meant, and the values of its own options. All problems at once, with those of its own that are `required`. */
+export async function parsePoolOptions<const O extends Options>(
+  args: readonly string[],
+  own: O,
+  required: readonly (keyof O & string)[] = [],
+): Promise<{ values: Values<O>; pool: Pool }> {
+  const values = parseOptions(args, { ...own, ...poolOptions });
+  const given: Readonly<Record<string, unknown>> = values;
+  return { values, pool: await poolOf(values, Object.fromEntries(required.map((name) => [name, given[name]]))) };
+}
+
+async function poolOf(values: Values<typeof poolOptions>, required: Readonly<Record<string, unknown>>): Promise<Pool> {
   const problems = Object.entries({ address: values.address, ...required })
     .filter(([, value]) => value === undefined)
     .map(([name]) => `--${name} is missing`);
@@ -77,6 +86,8 @@ export async function poolOf(
   };
   return { address: values.address, ...(Object.keys(tls).length === 0 ? {} : { tls }) };
 }
+
+export const asJson = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** A front without an engine: `report` is for what a command is doing, if anybody is to see it. */
 export function commandContext(report: (message: string) => void = () => undefined, warn = report): Context {

@@ -7,19 +7,18 @@ import { type ConnectorSettings, type Finding, testConnector } from "../connecto
 import { propertyPath } from "../resource.ts";
 import {
   ACCOUNT_USAGE,
+  asJson,
   type Command,
   commandContext,
   count,
   POOL_USAGE,
-  parseOptions,
-  poolOf,
-  poolOptions,
+  type Pool,
+  parsePoolOptions,
   UsageError,
   type Values,
 } from "./command.ts";
 
 const options = {
-  ...poolOptions,
   template: { type: "string" },
   "storage-repository": { type: "string" },
   network: { type: "string" },
@@ -45,16 +44,15 @@ ${POOL_USAGE}
 Exit code: 0 nothing stands in the way, 1 something does, 2 not understood.
 `,
   async run(args, { out }) {
-    const values = parseOptions(args, options);
-    const { findings, facts } = await testConnector(commandContext(), await settingsOf(values), { probe: values.probe === true });
-    out(values.json === true ? `${JSON.stringify({ findings, facts }, null, 2)}\n` : report(findings, facts));
+    const { values, pool } = await parsePoolOptions(args, options, ["template", "storage-repository"]);
+    const { findings, facts } = await testConnector(commandContext(), settingsOf(pool, values), { probe: values.probe === true });
+    out(values.json === true ? asJson({ findings, facts }) : report(findings, facts));
     return findings.some(({ severity }) => severity === "error") ? 1 : 0;
   },
 };
 
-async function settingsOf(values: Values<typeof options>): Promise<ConnectorSettings> {
+function settingsOf(pool: Pool, values: Values<typeof options>): ConnectorSettings {
   const { template, "storage-repository": storageRepository, network, "tools-iso": toolsIso } = values;
-  const pool = await poolOf(values, { template, "storage-repository": storageRepository });
   const parsed = z.object(connectorShape).safeParse({ ...pool, template, storageRepository, network, toolsIso });
   if (parsed.success) return parsed.data;
   throw new UsageError(parsed.error.issues.map(({ path, message }) => `${propertyPath(path)}: ${message}`));

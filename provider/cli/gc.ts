@@ -4,20 +4,9 @@ import type { ParseArgsConfig } from "node:util";
 import { collect } from "../layer/collect.ts";
 import { gib, type Space, spaceLines, spaceOf } from "../layer/space.ts";
 import { survey, type Thing } from "../layer/survey.ts";
-import {
-  ACCOUNT_USAGE,
-  type Command,
-  commandContext,
-  count,
-  POOL_USAGE,
-  parseOptions,
-  poolOf,
-  poolOptions,
-  UsageError,
-} from "./command.ts";
+import { ACCOUNT_USAGE, asJson, type Command, commandContext, count, POOL_USAGE, parsePoolOptions, UsageError } from "./command.ts";
 
 const options = {
-  ...poolOptions,
   connector: { type: "string", multiple: true },
   yes: { type: "boolean" },
   json: { type: "boolean" },
@@ -40,8 +29,7 @@ Exit code: 0 nothing is left behind (any more), 1 something failed, 2 not unders
 3 something is left behind, and --yes was not given.
 `,
   async run(args, { out, err }) {
-    const values = parseOptions(args, options);
-    const pool = await poolOf(values);
+    const { values, pool } = await parsePoolOptions(args, options);
     const { connector: wanted, yes = false } = values;
     if (yes && wanted === undefined)
       throw new UsageError(["--yes needs --connector: whose leftovers may go? Without --yes the connectors are shown"]);
@@ -57,7 +45,7 @@ Exit code: 0 nothing is left behind (any more), 1 something failed, 2 not unders
     const left = after.filter(({ remains }) => remains !== undefined);
     if (values.json === true) {
       const told = { things: after.map(toldOf), removed: removed.map(toldOf), space };
-      out(`${JSON.stringify({ ...told, failed: failed.map(({ thing, problem }) => ({ ...toldOf(thing), problem })) }, null, 2)}\n`);
+      out(asJson({ ...told, failed: failed.map(({ thing, problem }) => ({ ...toldOf(thing), problem })) }));
     } else out(report(after, removed, failed, space, yes));
     if (failed.length > 0) return 1;
     return left.length === 0 ? 0 : yes ? 1 : 3;

@@ -13,10 +13,9 @@ import type { Report } from "../report/shape.ts";
 import { reportText } from "../report/text.ts";
 import type { ConnectorCredentials } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
-import { ACCOUNT_USAGE, type Command, commandContext, POOL_USAGE, parseOptions, poolOf, poolOptions, UsageError } from "./command.ts";
+import { ACCOUNT_USAGE, asJson, type Command, commandContext, POOL_USAGE, parsePoolOptions, UsageError } from "./command.ts";
 
 const options = {
-  ...poolOptions,
   layer: { type: "string" },
   version: { type: "string" },
   compare: { type: "string", multiple: true },
@@ -44,7 +43,7 @@ ${POOL_USAGE}
 Exit code: 0 done, 1 something failed, 2 not understood.
 `,
   async run(args, { out }) {
-    const values = parseOptions(pairOf(args), options);
+    const { values, pool } = await parsePoolOptions(pairOf(args), options, ["layer"]);
     const { layer, version, compare = [], format = "text" } = values;
     const problems = [
       ...(version === undefined && compare.length === 0 ? ["--version or --compare is missing"] : []),
@@ -53,7 +52,6 @@ Exit code: 0 done, 1 something failed, 2 not understood.
       ...(FORMATS.includes(format) ? [] : [`--format is ${FORMATS.join(", ")}, not "${format}"`]),
     ];
     if (problems.length > 0) throw new UsageError(problems);
-    const pool = await poolOf(values, { layer });
     const ctx = commandContext();
     const xapi = await ctx.connect(pool);
     const record = await layerNamed(xapi, pool, layer ?? "");
@@ -86,7 +84,7 @@ const pairOf = (args: readonly string[]): string[] =>
   args.flatMap((arg, index) => (args[index - 2] === "--compare" && !arg.startsWith("-") ? ["--compare", arg] : [arg]));
 
 const shown = <T>(format: string, value: T, text: (value: T) => string, page: (value: T) => string): string =>
-  format === "json" ? `${JSON.stringify(value, null, 2)}\n` : format === "html" ? page(value) : text(value);
+  format === "json" ? asJson(value) : format === "html" ? page(value) : text(value);
 
 async function layerNamed(xapi: Xapi, pool: ConnectorCredentials, layer: string): Promise<LayerRecord> {
   const isId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(layer);
