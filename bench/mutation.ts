@@ -13,6 +13,7 @@ const TESTS = [
   `${FACTS}/windowsChecks.test.ts`,
   `${FACTS}/linuxChecks.test.ts`,
   `${FACTS}/facts.test.ts`,
+  `${FACTS}/office.test.ts`,
   "provider/guest/verdict.test.ts",
   "provider/guest/judging.test.ts",
   "provider/guest/guestTime.test.ts",

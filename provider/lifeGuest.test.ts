@@ -108,6 +108,9 @@ describe("Office", () => {
       expect(report.office).toEqual({ state: "ready", message: done });
       expect(text).toContain(`\n${done}\n`);
       expect((await layer.record()).audit).toContainEqual(expect.objectContaining({ event: "Office rearm", version: "1", comment: done }));
+      // It is part of what was sealed: left out, it would be another version.
+      const without = await own.check("Finalize", layer.inputs("1").seal(version.disk.id));
+      expect(without.failures).toMatchObject([{ property: "office", reason: expect.stringContaining("office changed") }]);
       await layer.drop(version);
     }));
 });

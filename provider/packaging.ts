@@ -260,7 +260,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
 function handsFor(xapi: Xapi, { ssh, runScript, mode }: Inputs, vm: Rec<"VM">, os: GuestOs): Hands | undefined {
   if (mode === "manual") return undefined;
   if (ssh !== undefined) return new Hands(sshWay(ssh, os));
-  return runScript ? new Hands(runScriptWay(xapi, vm.$ref)) : undefined;
+  return runScript === true ? new Hands(runScriptWay(xapi, vm.$ref)) : undefined;
 }
 
 // Of the machine itself: a halted one with others is made anew around its disk.

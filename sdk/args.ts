@@ -842,7 +842,7 @@ export interface PackagingMachineArgs {
   ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
   /**
    * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
-   * vm-power-admin and XenServer's VM tools for Windows offer it. Default: `false`.
+   * vm-power-admin and XenServer's VM tools for Windows offer it.
    */
   runScript?: pulumi.Input<boolean | undefined>;
   /** Limits of the waits. */
@@ -869,7 +869,7 @@ export interface FinalizeArgs {
   kms?: pulumi.Input<FinalizeKms | undefined>;
   /**
    * rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each
-   * Office has five. Default: `none`.
+   * Office has five. Default: none.
    */
   office?: pulumi.Input<FinalizeOffice | undefined>;
   /** Limits. */
@@ -920,7 +920,7 @@ export interface LayerVersionArgs {
   ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
   /**
    * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
-   * vm-power-admin and XenServer's VM tools for Windows offer it. Default: `false`.
+   * vm-power-admin and XenServer's VM tools for Windows offer it.
    */
   runScript?: pulumi.Input<boolean | undefined>;
   /** Limits of the waits, of packaging and of finalizing. */
@@ -935,7 +935,7 @@ export interface LayerVersionArgs {
   kms?: pulumi.Input<FinalizeKms | undefined>;
   /**
    * rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each
-   * Office has five. Default: `none`.
+   * Office has five. Default: none.
    */
   office?: pulumi.Input<FinalizeOffice | undefined>;
   /** Becomes an entry of the audit history. */

@@ -327,9 +327,9 @@ export class PackagingMachine extends XenlayerResource {
   declare readonly ssh: pulumi.Output<PackagingMachineSsh | undefined>;
   /**
    * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
-   * vm-power-admin and XenServer's VM tools for Windows offer it. Default: `false`.
+   * vm-power-admin and XenServer's VM tools for Windows offer it.
    */
-  declare readonly runScript: pulumi.Output<boolean>;
+  declare readonly runScript: pulumi.Output<boolean | undefined>;
   /** Limits of the waits. */
   declare readonly timeouts: pulumi.Output<PackagingMachineTimeouts>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
@@ -397,9 +397,9 @@ export class Finalize extends XenlayerResource {
   declare readonly kms: pulumi.Output<FinalizeKms>;
   /**
    * rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each
-   * Office has five. Default: `none`.
+   * Office has five. Default: none.
    */
-  declare readonly office: pulumi.Output<FinalizeOffice>;
+  declare readonly office: pulumi.Output<FinalizeOffice | undefined>;
   /** Limits. */
   declare readonly timeouts: pulumi.Output<FinalizeTimeouts>;
   /** Becomes an entry of the audit history. */

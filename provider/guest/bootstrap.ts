@@ -1,7 +1,7 @@
 // The bootstrap: what makes a guest look for the payload disk at each start and run the order on it. An OS layer has cloud-init or cloudbase-init, which take the
 // disk as NoCloud, or the bootstrap that is carried on the disk itself: a task of Windows' scheduler as SYSTEM, a unit of systemd.
-// Promises: installed without "keep" it is gone from the sealed layer (finalize removes it when all is quiet); a disk that is not called CIDATA is left as it was;
-// what is installed only looks for the disk, everything else comes with the order.
+// Promises: installed without "keep" it is gone from the sealed layer (finalize removes it when all is quiet); of disks that Windows keeps offline only this one is brought
+// online; what is installed only looks for the disk, everything else comes with the order.
 //
 // No answer file lies on the disk, as Windows Setup would not read it there: it looks at the registry's UnattendFile, %WINDIR%\Panther, the root of removable media,
 // %WINDIR%\System32\Sysprep and %SYSTEMDRIVE% (learn.microsoft.com, Windows Setup Automation Overview, "Implicit answer file search order"), and this disk is a

@@ -22,9 +22,10 @@ export const inputs = z.object({
   kms: z.enum(["rearm", "none"]).default("none").describe("rearm: KMS is rearmed as the last act; refused at a remaining count of 0."),
   office: z
     .enum(["rearm", "none"])
-    .default("none")
+    // No default: it would be a change of every state that is older than it.
+    .optional()
     .describe(
-      "rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each Office has five.",
+      "rearm: an Office whose products are all licensed by KMS is rearmed once, just before KMS; refused where others are among them. Each Office has five. Default: none.",
     ),
   timeouts: z
     .strictObject({

@@ -42,7 +42,7 @@ export const inputs = z.object({
     .describe("How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone."),
   runScript: z
     .boolean()
-    .default(false)
+    .optional()
     .describe(
       "Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is vm-power-admin and XenServer's VM tools for Windows offer it.",
     ),
