@@ -187,6 +187,33 @@ describe("RunOnce", () => {
   });
 });
 
+describe("a program that does not do its work", () => {
+  const limits = { rebootMax: 0, msiWaitSeconds: 0, ngenWaitSeconds: 0 };
+  // As a stub does (Wine has such), as one that was damaged, and as cmd says of one that is missing or forbidden.
+  const answers = { "says nothing and ends with 0": ["", 0], "says nothing and fails": ["", 5], "is missing": ["", 9009] } as const;
+  const asked = ["reg query", "tasklist", "sc query", "fsutil dirty", "powershell", "ngen.exe", "cscript"];
+
+  it.each(asked)("%s, keeps the guest from being ready, whatever it does instead", async (match) => {
+    for (const [what, [output, exitCode]] of Object.entries(answers)) {
+      const machine = windows({ tools, programs: [{ match, output, exitCode }] });
+      const order = buildOrder({ order: "finalize", os: "windows", layer: "XenServer", version: "2.4", kms: true, limits });
+      machine.insert(await writePayload({ order }));
+      let off = false;
+      machine.run().then(
+        () => (off = true),
+        () => {},
+      );
+      // What tells of workers and doesn't work tells of no rest either: then nothing powers the machine off.
+      await machine.until(() => off || machine.lines.some((line) => line.includes("left running")));
+      const judged = judgeFinalize(order, await readPayload(machine.payload()));
+      expect([what, judged.state]).toEqual([what, expect.stringMatching(/^(blocked|failed)$/)]);
+      expect(judged.summary, what).toMatch(
+        /could not be read|no \.NET Framework|is pending|is in progress|outstanding|said nothing|ended with/,
+      );
+    }
+  });
+});
+
 describe("what is at work is never interrupted", () => {
   const ngen = { frameworks: ["Framework64/v4.0.30319"], queuedSeconds: 400 };
   const policies = [{}, { ngen: "block" }, { ngen: "warn" }, { ngen: "ignore", ngenNeeded: "ignore" }, { pendingReboot: "block" }] as const;
