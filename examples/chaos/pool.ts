@@ -28,11 +28,17 @@ export function poolText(simulator: Simulator): string[] {
     for (const [ref, row] of Object.entries(rows)) {
       const name = `${cls} "${blank(String((row as Row).name_label ?? ""))}"`;
       names.set(ref, name);
-      if (typeof row.uuid === "string") names.set(row.uuid, name);
+      if (typeof row.uuid === "string") {
+        names.set(row.uuid, name);
+        names.set(serialOf(row.uuid), name);
+      }
     }
   const shown = (text: string): string => inOrder(named(text));
   const named = (text: string): string =>
-    timeless(text).replace(/OpaqueRef:[0-9a-f-]{36}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, (id) => names.get(id) ?? "(gone)");
+    timeless(text).replace(
+      /OpaqueRef:[0-9a-f-]{36}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{2}\b/g,
+      (id) => names.get(id) ?? "(gone)",
+    );
   const objects = Object.entries(state)
     .filter(([cls]) => !LEFT_OUT.has(cls))
     .flatMap(([cls, rows]) =>
@@ -56,6 +62,9 @@ export function poolText(simulator: Simulator): string[] {
   };
   return objects.flat().map((line) => line.replace(OWN_ID, (id) => number(id)));
 }
+
+/** What a guest sees of a disk's uuid. */
+const serialOf = (uuid: string): string => uuid.slice(0, 16);
 
 /** What a layer record's disk holds: the first of its two slots (provider/layer/document.ts). */
 function documentOf({ storage }: Simulator, { uuid, other_config }: Row): string[] {
