@@ -7,7 +7,7 @@ import type { Raw } from "./fact.ts";
 import { FatVolume } from "./fat.ts";
 import { buildOrder, type Order } from "./order.ts";
 import { readPayload } from "./payload.ts";
-import { licensing, quietAnswers, quietPayload, rearmed } from "./testing.ts";
+import { licensing, officeRearmed, quietAnswers, quietPayload, rearmed } from "./testing.ts";
 import { isQuiet, judgeFinalize } from "./verdict.ts";
 import { verdict } from "./verdictReport.ts";
 
@@ -15,6 +15,9 @@ const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const utf16 = (text: string): Uint8Array => new Uint8Array(Buffer.from(`\ufeff${text}`, "utf16le"));
 
 type Files = Record<string, Uint8Array>;
+
+const suffixed = <T>(of: Readonly<Record<string, T>>, name: string): Record<string, T> =>
+  Object.fromEntries(Object.entries(of).map(([id, each]) => [`${id}-${name}`, each]));
 
 /** What a quiet guest has written, file by file. */
 function whole(order: Order): Files {
@@ -37,6 +40,17 @@ function whole(order: Order): Files {
     files[`out/kms/${name}.err`] = encode(raw.err);
   }
   if (order.kms.rearm) files["out/kms/started"] = encode("1-4711\r\n");
+  if (order.office.rearm) {
+    const { status, rearm, boot = "" } = officeRearmed;
+    const all = { ...suffixed(status, "status"), ...suffixed(rearm, "rearm") };
+    for (const [name, raw] of Object.entries(all)) {
+      files[`out/office/${name}.rc`] = encode(raw === "absent" ? "absent\r\n" : `${raw.rc}\r\n`);
+      if (raw === "absent") continue;
+      files[`out/office/${name}.out`] = encode(raw.out);
+      files[`out/office/${name}.err`] = encode(raw.err);
+    }
+    files["out/office/started"] = encode(`${boot}\r\n`);
+  }
   const said = {
     format: 1,
     nonce: order.nonce,
@@ -62,7 +76,8 @@ const onDisk = (files: Files): Promise<Uint8Array> =>
     for (const [path, data] of Object.entries(files)) volume.write(`xenlayer/${path}`, data);
   });
 
-const orderOf = (os: "windows" | "linux") => buildOrder({ order: "finalize", os, layer: "plat", version: "1", kms: os === "windows" });
+const orderOf = (os: "windows" | "linux") =>
+  buildOrder({ order: "finalize", os, layer: "plat", version: "1", kms: os === "windows", office: os === "windows" });
 const orders = { windows: orderOf("windows"), linux: orderOf("linux") };
 const judged = async (order: Order, files: Files) => judgeFinalize(order, await readPayload(await onDisk(files)));
 
@@ -101,9 +116,9 @@ describe.each(["windows", "linux"] as const)("a report of a %s guest", (os) => {
         if (result.state !== "ready") return;
         const [, round, id] = /^out\/facts\/([abc])\/(.+)\.(?:rc|out)$/.exec(path) ?? [];
         const report = await readPayload(await onDisk(files));
-        // Else it was the report, the boots or KMS: these say the same as before, but for blanks and what stands behind it.
+        // Else it was the report, the boots or a rearm: these say the same as before, but for blanks and what stands behind it.
         if (round === undefined || id === undefined) {
-          expect(result.kms.state).toBe(os === "windows" ? "ready" : "off");
+          expect([result.kms.state, result.office?.state]).toEqual(os === "windows" ? ["ready", "ready"] : ["off", undefined]);
           return;
         }
         const fact = order.facts.find((entry) => entry.id === id);

@@ -4,6 +4,7 @@
 import { factsOf } from "./checks.ts";
 import type { GuestReport, PayloadReport } from "./evidence.ts";
 import type { GuestOs, Raw } from "./fact.ts";
+import { OFFICE_PLACES, type OfficeEvidence } from "./facts/office.ts";
 import type { Order } from "./order.ts";
 
 const crlf = (...lines: string[]): string => `${lines.join("\r\n")}\r\n`;
@@ -261,6 +262,16 @@ export function quietAnswers(os: GuestOs): Map<string, Raw | "absent"> {
   return new Map(factsOf(os).map(({ fact }) => [fact.id, special[fact.id] ?? notThere]));
 }
 
+/** A volume licensed Office, and nothing at the other places. Derived from documentation (facts/office.ts). */
+export const officeRearmed: OfficeEvidence = {
+  status: {
+    ...Object.fromEntries(OFFICE_PLACES.map(({ id }) => [id, "absent" as const])),
+    "16": said(crlf("LICENSE DESCRIPTION: Office 16, VOLUME_KMSCLIENT channel", "---Exiting---")),
+  },
+  rearm: { "16": said(crlf("Microsoft Office rearm successful.")) },
+  boot: "1-4711",
+};
+
 /** A finalize that went well, to be spoiled by a test. */
 export function quietPayload(
   order: Order,
@@ -289,6 +300,7 @@ export function quietPayload(
     kms: order.kms.rearm
       ? { before: licensing("VOLUME_KMSCLIENT", 1001), rearm: rearmed, after: licensing("VOLUME_KMSCLIENT", 1000), boot: "1-4711" }
       : {},
+    ...(order.office.rearm ? { office: officeRearmed } : {}),
     problems: [],
     ...more,
   };

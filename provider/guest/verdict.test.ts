@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PayloadReport, RoundReport, StepReport } from "./evidence.ts";
 import type { Raw } from "./fact.ts";
-import { OFFICE_PLACES } from "./facts/office.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
 import * as fixture from "./testing.ts";
 import { quietPayload, said } from "./testing.ts";
@@ -192,12 +191,11 @@ describe("a finalize", () => {
 
 describe("with Office's rearm", () => {
   const order = finalize({ kms: false, office: true });
-  const kmsClient = fixture.said("LICENSE DESCRIPTION: Office 16, VOLUME_KMSCLIENT channel\r\n---Exiting---\r\n");
-  const status = { ...Object.fromEntries(OFFICE_PLACES.map(({ id }) => [id, "absent" as const])), "16": kmsClient };
-  const done = { status, rearm: { "16": fixture.said("Microsoft Office rearm successful.\r\n") }, boot: "1-4711" };
+  const done = fixture.officeRearmed;
+  const { status } = done;
 
   it("is ready, and its summary says so", () => {
-    const judged = judgeFinalize(order, quietPayload(order, { office: done }));
+    const judged = judgeFinalize(order, quietPayload(order));
     expect(judged).toMatchObject({ state: "ready", office: { state: "ready" } });
     expect(judged.summary).toMatch(/; Office: rearmed once/);
   });
@@ -205,14 +203,14 @@ describe("with Office's rearm", () => {
   it.each([
     [
       "nothing of it was asked",
-      undefined,
+      { status: {}, rearm: {} },
       {},
       "Office: the licences of Office16 (64-bit) could not be read before the rearm: it was not asked",
     ],
     ["it was rearmed in an earlier boot", { ...done, boot: "1-4710" }, {}, "in an earlier boot"],
     ["the script stopped at it", { status, rearm: {} }, { state: "blocked", blocked: ["office"] }, "was not rearmed"],
   ])("is blocked where %s", (_what, office, report, says) => {
-    const judged = judgeFinalize(order, quietPayload(order, { ...(office === undefined ? {} : { office }), said: report }));
+    const judged = judgeFinalize(order, quietPayload(order, { office, said: report }));
     expect(judged).toMatchObject({ state: "blocked", office: { state: "failed" } });
     expect(judged.summary).toContain(says);
     expect(judged.blockFinalize).not.toBe(0);
