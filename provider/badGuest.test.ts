@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { FatVolume } from "../simulator/storage/fat.ts";
 import { explain } from "./errors.ts";
 import { getVersionReport } from "./functions.ts";
 import { halfMade, type OpenStage, openStage, Story, windowsGuest, withStage } from "./testing.ts";
@@ -81,6 +82,33 @@ it("one whose payload disk somebody has taken away is prepared anew", async () =
   await xapi.destroy("VDI", payload?.$ref ?? "");
   const { made } = await stage.up(half, half.inputs);
   expect(made.outputs).toMatchObject({ ready: true, steps: [{ name: "bad", exitCode: 0 }] });
+  await layer.drop({ disk, machine: made });
+  await stage.destroy(layer.made);
+});
+
+it("one that loses its payload disk while it works, and is shut down then, says so; the next up prepares another", async () => {
+  const layer = await story.layer("bereft");
+  const disk = await layer.disk("1");
+  const install = [{ name: "waits", run: once("never.exe"), shell: "cmd" }];
+  const working = layer.machine(disk, { machine: { install } }).catch((failure: unknown) => failure);
+  const begun = (): boolean => FatVolume.open(stage.sim.disk(String(disk.outputs.vdiUuid)))?.exists("once.txt") === true;
+  while (!begun()) await new Promise((resolve) => setImmediate(resolve));
+  const { xapi } = await layer.record();
+  const [vm] = (await xapi.all("VM")).filter(({ name_label }) => name_label.startsWith("bereft 1 packaging"));
+  const [payload] = await xapi.find("VDI", { name_label: "bereft 1 evidence" });
+  for (const vbd of payload?.VBDs ?? []) {
+    await xapi.call("VBD.unplug", vbd);
+    await xapi.destroy("VBD", vbd);
+  }
+  await xapi.destroy("VDI", payload?.$ref ?? "");
+  await xapi.task("VM.hard_shutdown", [vm?.$ref]);
+  const error = await working;
+  expect(explain(error)).toMatch(
+    /^the payload disk of packaging machine "bereft 1 packaging \w+" is gone, and with it what the guest has reported\. Hint: run `pulumi up` again/,
+  );
+  const half = halfMade(error);
+  const { made } = await stage.up(half, half.inputs);
+  expect(made.outputs).toMatchObject({ ready: true, steps: [{ name: "waits", exitCode: 0 }] });
   await layer.drop({ disk, machine: made });
   await stage.destroy(layer.made);
 });

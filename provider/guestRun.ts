@@ -16,6 +16,7 @@ import type { Context } from "./resource.ts";
 import { offersRunScript } from "./runScript.ts";
 import { until, type Verdict } from "./wait.ts";
 import type { Xapi } from "./xapi/client.ts";
+import { isGone } from "./xapi/pool.ts";
 import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
 
 const MINUTE = 60_000;
@@ -78,6 +79,18 @@ interface PayloadDisk {
 
 export const fetchReport = async (ctx: Context, xapi: Xapi, payload: PayloadDisk): Promise<PayloadReport> =>
   readPayload(await fetchImage(ctx, xapi, payload));
+
+/** The same, of a machine's own disk: somebody may have taken that away. */
+export async function fetchAnswer(ctx: Context, xapi: Xapi, payload: Rec<"VDI">, vmName: string): Promise<PayloadReport> {
+  try {
+    return await fetchReport(ctx, xapi, payload);
+  } catch (error) {
+    if (!isGone(error, payload.$ref)) throw error;
+    throw new GuestError(`the payload disk of packaging machine "${vmName}" is gone, and with it what the guest has reported`, {
+      hint: "run `pulumi up` again: the machine gets another and goes on",
+    });
+  }
+}
 
 export async function fetchImage(ctx: Context, xapi: Xapi, payload: PayloadDisk): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];

@@ -10,7 +10,7 @@ import { secondsTaken } from "./guest/guestTime.ts";
 import { buildOrder, type Order, type StepInput, stepDigests } from "./guest/order.ts";
 import type { PayloadReport, StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize, judgePackage, type StepVerdict } from "./guest/verdict.ts";
-import { awaitPowerOff, demandHalted, doneSteps, fetchReport, type GuestSeen, payloadSize, sendOrder, withPicture } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, doneSteps, fetchAnswer, type GuestSeen, payloadSize, sendOrder, withPicture } from "./guestRun.ts";
 import { Hands } from "./hands.ts";
 import { ensureDisk, removeBuild, removeStale } from "./layer/build.ts";
 import { anew, differences, type Entry, type Machine, type StepResult } from "./layer/entry.ts";
@@ -211,7 +211,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });
-    const report = await fetchReport(ctx, xapi, parts.payload);
+    const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
     return { seen, report, verdict: wanted.mode === "manual" ? judgeFinalize(order, report) : judgePackage(order, report) };
   };
   let done: readonly StepReport[] = [];

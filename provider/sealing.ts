@@ -7,7 +7,7 @@ import { platform } from "./guest/fact.ts";
 import { buildOrder, type Order } from "./guest/order.ts";
 import type { StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, isBypass, judgeFinalize } from "./guest/verdict.ts";
-import { awaitPowerOff, demandHalted, fetchReport, sendOrder, withPicture } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, fetchAnswer, sendOrder, withPicture } from "./guestRun.ts";
 import { GiB, removeMachine } from "./layer/build.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
 import { type Held, withLease } from "./layer/lease.ts";
@@ -141,7 +141,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
 
   if (machine.mode === "manual") {
     // The engineer's Shutdown For Finalize is the finalize: its verdict is of the last boot, and nothing has run since.
-    const report = await fetchReport(ctx, xapi, parts.payload);
+    const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
     const order = buildOrder({ ...settings, order: "package", ...(machine.nonce === undefined ? {} : { nonce: machine.nonce }) });
     return entryOf(ctx, opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
   }
@@ -181,7 +181,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       bootMinutes: BOOT_MINUTES,
       totalMinutes: left(),
     });
-    const report = await fetchReport(ctx, xapi, parts.payload);
+    const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
     packaging = report.packaging ?? packaging;
     if (seen.toolsVersion !== "") toolsVersion = seen.toolsVersion;
     return judgeFinalize(order, report, policies);
@@ -190,7 +190,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   if (machine.order !== "finalize") demandHalted(parts.vm);
   const accepted = machine.accept ?? [];
   let verdict = machine.order === "finalize" ? await run(orderFor(accepted, machine.nonce), false) : undefined;
-  if (machine.order !== "finalize") packaging = (await fetchReport(ctx, xapi, parts.payload)).steps;
+  if (machine.order !== "finalize") packaging = (await fetchAnswer(ctx, xapi, parts.payload, machine.name)).steps;
   // What the guest's plain tests call noisy and the full rules find harmless goes into the next order: at most twice.
   for (let boots = 0, accept = accepted; verdict?.state !== "ready" && boots < MAX_ORDERS; boots++) {
     const more = verdict?.accept.filter((fact) => !accept.includes(fact)) ?? [];
