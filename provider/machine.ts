@@ -4,7 +4,7 @@ import { type Connector, isoOf, networkOf, templateOf } from "./connector.ts";
 import { ConflictError, InputError } from "./errors.ts";
 import { PAYLOAD_KEY, payloadSerial } from "./guest/bootstrap.ts";
 import { hardwareFindings, hardwareOf } from "./hardware.ts";
-import { findMachine, GiB } from "./layer/build.ts";
+import { findMachine, GiB, payloadDescription } from "./layer/build.ts";
 import type { Entry } from "./layer/entry.ts";
 import { isOurs, MACHINE_MARK, type Marks, marksFor } from "./layer/marks.ts";
 import type { LayerRecord } from "./layer/record.ts";
@@ -183,6 +183,7 @@ async function configured(
     layer: record.layerId,
     version: entry.id,
     build: entry.build,
+    ref,
     settings,
   };
   await xapi.call("VM.add_to_other_config", ref, MACHINE_MARK, JSON.stringify(mark));
@@ -258,10 +259,10 @@ async function attach(xapi: Xapi, vm: Rec<"VM">, vdi: string, userdevice: string
 }
 
 async function createPayload({ xapi, request, payloadBytes }: Ctx): Promise<Rec<"VDI">> {
-  const { record, version, vdi } = request;
+  const { record, version, entry, vdi } = request;
   const ref = await xapi.call<string>("VDI.create", {
     name_label: `${record.meta.name} ${version} evidence`,
-    name_description: `xenlayer payload and evidence of ${record.meta.name}/${version}`,
+    name_description: payloadDescription(record, version, entry),
     SR: vdi.SR,
     virtual_size: payloadBytes,
     type: "user",

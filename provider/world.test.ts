@@ -2,7 +2,8 @@
 // what is recorded allow it, never mistaken, and what is somebody else's is never deleted.
 import { expect, it, vi } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
-import { getLayerVersions } from "./functions.ts";
+import { getLayerVersions, getVersionReport } from "./functions.ts";
+import { survey } from "./layer/survey.ts";
 import { anotherRun } from "./testing/runs.ts";
 import { failing, reach, sharedStage } from "./testing/sharedStage.ts";
 import { changes, halfMade, type Made, type Stage, Story, step, withStage } from "./testing.ts";
@@ -82,6 +83,37 @@ it("a packaging machine that somebody has renamed is gone on with, and removed w
     const seal = await layer.seal(disk, "1");
     expect(labels("do not touch")).toEqual([]);
     await layer.drop({ disk, machine: made, seal });
+  }));
+
+it("a copy of a packaging machine under its own name, as a restored backup has it, is neither taken nor removed, whatever becomes of ours", () =>
+  withLayer("copied", async (layer) => {
+    const disk = await layer.disk("1");
+    const machine = await layer.machine(disk);
+    const ours = await got(xapi, "VM", machine.outputs.vmUuid);
+    await xapi.call("VM.set_blocked_operations", ours.$ref, {});
+    const ref = await xapi.call<string>("VM.clone", ours.$ref, ours.name_label);
+    const theirs = async () => {
+      const { VBDs, name_label, power_state } = (await xapi.record("VM", ref)) ?? { VBDs: [] };
+      return { drives: VBDs.length, name_label, power_state };
+    };
+    const before = await theirs();
+    expect(before.drives).toBeGreaterThan(1);
+    // Ours is deleted by somebody: another is made, not theirs taken.
+    await xapi.destroy("VM", ours.$ref);
+    const { made } = await stage.up(machine, machine.inputs);
+    expect(made.outputs.vmUuid).not.toBe((await xapi.record("VM", ref))?.uuid);
+    expect(await theirs()).toEqual(before);
+    const seal = await layer.seal(disk, "1");
+    expect(await theirs()).toEqual(before);
+    await layer.drop({ disk, machine: made, seal });
+    await stage.destroy(layer.made);
+    expect(await theirs()).toEqual(before);
+    const told = (await survey(xapi)).filter(({ vms }) => vms.length > 0);
+    expect(told).toMatchObject([{ fate: "in doubt", why: "a copy or snapshot that somebody made", vms: [{ $ref: ref }] }]);
+    const { VBDs = [] } = (await xapi.record("VM", ref)) ?? {};
+    const drives = await Promise.all(VBDs.map((vbd) => xapi.record("VBD", vbd)));
+    await xapi.destroy("VM", ref);
+    for (const drive of drives) if (drive?.type === "Disk") await xapi.destroy("VDI", drive.VDI);
   }));
 
 it("a payload disk that somebody has deleted is made anew, and the steps are ordered again", () =>
@@ -166,6 +198,12 @@ it("disks that were migrated to other storage are followed: the OS, a base, an o
       const seal = await layer.seal(made, "1");
       expect(holds(seal.outputs.vdiUuid, "Program Files/Agent/agent.txt", own)).toBe(true);
       const sealed = await migrate(seal.outputs.vdiUuid);
+      const report = () => getVersionReport(own.front, { connector: begun.connector, versionId: String(seal.outputs.versionId) });
+      const { text } = await report();
+      const evidence = await migrate((await layer.entry("1")).sealed?.evidence);
+      expect((await report()).report).toMatchObject({ state: "ready", sealed: { asSealed: true } });
+      expect((await got(pool, "VDI", evidence)).other_config).toEqual({});
+      expect((await report()).text).toBe(text);
       const next = await layer.disk("2");
       expect(next.outputs.basedOn).toBe("plat/1");
       expect(await own.up(seal, seal.inputs)).toMatchObject({ replaces: [], made: { outputs: { vdiUuid: sealed } } });

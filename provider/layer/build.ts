@@ -9,6 +9,7 @@ import {
   findDisk,
   hasOwnUuid,
   inFlightKey,
+  isMachineCopy,
   isOurs,
   lookKey,
   type Marks,
@@ -46,6 +47,27 @@ export const diskMarks = (record: LayerRecord, entry: Entry): Marks => ({
 /** A short id in name_description survives a storage migration, which drops other_config (xapi.md 5.1). */
 export const diskDescription = (record: LayerRecord, version: string, entry: Entry): string =>
   `xenlayer ${record.meta.name}/${version} ${record.layerId}/${entry.id}`;
+
+const EVIDENCE = "xenlayer payload and evidence of ";
+export const payloadDescription = (record: LayerRecord, version: string, entry: Entry): string =>
+  `${EVIDENCE}${record.meta.name}/${version} ${record.layerId}/${entry.id}`;
+
+/** The evidence of a sealed version, also where a storage migration has put it: described as it was made, whatever layer and version are called since. */
+export async function evidenceOf(xapi: Xapi, record: LayerRecord, entry: Entry): Promise<Rec<"VDI"> | undefined> {
+  const uuid = entry.sealed?.evidence;
+  if (uuid === undefined) return undefined;
+  const there = await xapi.get("VDI", uuid);
+  if (there !== undefined) return there;
+  const moved = (await xapi.all("VDI")).filter(
+    (vdi) =>
+      vdi.name_description.startsWith(EVIDENCE) &&
+      vdi.name_description.endsWith(` ${record.layerId}/${entry.id}`) &&
+      !vdi.is_a_snapshot &&
+      marksOf(vdi) === undefined,
+  );
+  // Of several nobody can tell which are copies.
+  return moved.length === 1 ? moved[0] : undefined;
+}
 
 /** The build's disk: found, or cloned from its base (copied across SRs, or when the chain has grown too long). */
 export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest): Promise<{ vdi: Rec<"VDI">; depth: number }> {
@@ -183,7 +205,7 @@ type MachineId = Pick<Machine, "name" | "vm">;
 /** The machine of a build, wherever a run was killed: by the unique name it was cloned under; under another one that somebody gave it, by its uuid. */
 export async function findMachine(xapi: Xapi, { name, vm: uuid }: MachineId): Promise<Rec<"VM"> | undefined> {
   const named = (await xapi.find("VM", { name_label: name })).filter((vm) => !vm.is_a_snapshot);
-  const known = named.find((vm) => vm.uuid === uuid) ?? named[0];
+  const known = named.find((vm) => vm.uuid === uuid) ?? named.find((vm) => !isMachineCopy(vm));
   return known ?? (uuid === undefined ? undefined : await xapi.get("VM", uuid));
 }
 
@@ -305,11 +327,14 @@ async function removeParts(
     const elsewhere = vdis.some((vdi) => vdi.uuid === uuid) ? undefined : await xapi.get("VDI", uuid);
     if (elsewhere !== undefined) all.push(elsewhere);
   }
-  const moved = roles.includes("disk") ? await movedDisk(xapi, record, entry, all) : undefined;
-  for (const vdi of moved === undefined ? all : [...all, moved]) {
+  const moved = [
+    roles.includes("disk") ? await movedDisk(xapi, record, entry, all) : undefined,
+    roles.includes("payload") && !all.some(({ uuid }) => uuid === recorded.payload) ? await evidenceOf(xapi, record, entry) : undefined,
+  ].filter((vdi) => vdi !== undefined);
+  for (const vdi of [...all, ...moved]) {
     const goes = roles.some((role) => {
       // By uuid also where a disk has lost its marks. Marks without a uuid of their own may be a copy's: they count while nothing else is recorded.
-      if (recorded[role] === vdi.uuid || vdi === moved) return true;
+      if (recorded[role] === vdi.uuid || moved.includes(vdi)) return true;
       return isOurs(vdi, { ...build, role }) && (hasOwnUuid(vdi) || recorded[role] === undefined);
     });
     if (goes) await xapi.destroy("VDI", vdi.$ref);

@@ -65,6 +65,16 @@ export function machineMarksOf(object: Marked): Marks | undefined {
   }
 }
 
+/** A machine's mark names the reference it was written for: VM.clone, VM.copy and an import of an export give another, and keep the name that is asked for. */
+export function isMachineCopy({ $ref, other_config }: Rec<"VM">): boolean {
+  try {
+    const { ref } = JSON.parse(other_config[MACHINE_MARK] ?? "") as Record<string, unknown>;
+    return ref !== undefined && ref !== $ref;
+  } catch {
+    return false;
+  }
+}
+
 /** Marks written for another object: this one is a copy of ours, made by somebody else or by a run that was killed. */
 export const isCopy = (object: Marked): boolean => {
   const uuid = object.other_config[`${PREFIX}uuid`];

@@ -11,6 +11,7 @@ import {
   flightsOf,
   hasOwnUuid,
   isCopy,
+  isMachineCopy,
   isOurs,
   isOutgrown,
   MACHINE_MARK,
@@ -146,7 +147,10 @@ function partsOf(
         (role) => isOurs(vdi, { role, version: entry.id, build: entry.build }) && (hasOwnUuid(vdi) || recorded[role] === undefined),
       );
     }),
-    vms: entry.machine === undefined ? [] : vms.filter((vm) => vm.name_label === entry.machine?.name && !vm.is_a_snapshot),
+    vms:
+      entry.machine === undefined
+        ? []
+        : vms.filter((vm) => vm.name_label === entry.machine?.name && !vm.is_a_snapshot && !isMachineCopy(vm)),
   };
 }
 
@@ -222,7 +226,7 @@ async function ofLostBuilds(pool: Pool): Promise<Thing[]> {
   };
   for (const vdi of vdis)
     if (!told.has(vdi.uuid) && (isOurs(vdi, { role: "disk" }) || isOurs(vdi, { role: "payload" }))) add(marksOf(vdi), { vdis: [vdi] });
-  for (const vm of vms) if (!told.has(vm.uuid) && !vm.is_a_snapshot) add(machineMarksOf(vm), { vms: [vm] });
+  for (const vm of vms) if (!told.has(vm.uuid) && !vm.is_a_snapshot && !isMachineCopy(vm)) add(machineMarksOf(vm), { vms: [vm] });
   const things: Thing[] = [];
   for (const [build, lost] of builds) things.push(await lostBuild(pool, build, lost));
   return things;

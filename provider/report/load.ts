@@ -2,6 +2,7 @@
 import { ConflictError } from "../errors.ts";
 import { buildOrder } from "../guest/order.ts";
 import { fetchReport } from "../guestRun.ts";
+import { evidenceOf } from "../layer/build.ts";
 import type { OpenedVersion } from "../layer/open.ts";
 import { versionId } from "../layer/record.ts";
 import type { Context } from "../resource.ts";
@@ -12,8 +13,8 @@ import type { Report } from "./shape.ts";
 export async function loadReport(ctx: Context, { xapi, record, name, entry }: OpenedVersion): Promise<Report> {
   const version = `version ${name} of layer "${record.meta.name}"`;
   const { sealed, machine } = entry;
-  const kept = sealed === undefined ? machine?.payload : sealed.evidence;
-  const disk = kept === undefined ? undefined : await xapi.get("VDI", kept);
+  const open = sealed === undefined ? machine?.payload : undefined;
+  const disk = open === undefined ? await evidenceOf(xapi, record, entry) : await xapi.get("VDI", open);
   if (disk === undefined) {
     const why =
       sealed === undefined
