@@ -244,8 +244,9 @@ describe("a verdict", () => {
         steps: [{ ...step, ...more }],
       });
     expect(shown({}).steps[0]).not.toHaveProperty("exitCode");
-    expect(Object.keys(shown({}).steps[0] ?? {})).not.toContain("started");
-    expect(shown({ rc: 7, started: "s", finished: "f" }).steps[0]).toMatchObject({ exitCode: 7, started: "s", finished: "f" });
+    for (const key of ["started", "finished", "seconds"]) expect(Object.keys(shown({}).steps[0] ?? {})).not.toContain(key);
+    const times = { started: "s", finished: "f", seconds: 5 };
+    expect(shown({ rc: 7, ...times }).steps[0]).toMatchObject({ exitCode: 7, ...times });
     expect(shown({ rc: 7 }).summary).toBe('step "A" ended with exit code 7 (expected 0, 3010, 1641, 194); it printed nothing');
     expect(shown({ tries: 2 }).summary).toContain("has no exit code");
     // Reported as done, but its time was over.
@@ -259,6 +260,15 @@ describe("a verdict", () => {
       'step "A" was waiting for its restart',
     );
     expect(judgePackage(asked, { ...gone, steps: [{ ...step, state: "done" }] }).summary).not.toContain('"A"');
+  });
+
+  it("names Office only where its rearm was asked for", () => {
+    const asked = buildOrder({ order: "finalize", os: "windows", layer: "plat", version: "1", office: true });
+    const { report: _, ...silent } = quietPayload(asked);
+    expect(judgeFinalize(asked, silent).office).toEqual({ state: "off", message: "Office: not reached" });
+    for (const each of [judgeFinalize(order, quietPayload(order)), judgeFinalize(order, silent)])
+      expect(Object.keys(each)).not.toContain("office");
+    expect(judgeFinalize(asked, quietPayload(asked)).office?.state).toBeDefined();
   });
 
   it("looks at each step's own exit code", () => {
