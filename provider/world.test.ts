@@ -127,6 +127,19 @@ it("a payload disk that somebody has deleted is made anew, and the steps are ord
     await layer.drop({ disk, machine: made, seal: await layer.seal(disk, "1") });
   }));
 
+it("evidence that somebody has deleted is missed where it is asked for; the version is what it was", () =>
+  withLayer("bare", async (layer) => {
+    const version = await layer.version("1", quick);
+    await xapi.destroy("VDI", (await got(xapi, "VDI", (await layer.entry("1")).sealed?.evidence)).$ref);
+    const asked = { connector: story.connector, versionId: String(version.seal.outputs.versionId) };
+    await expect(getVersionReport(stage.front, asked)).rejects.toThrow('version 1 of layer "bare" has no evidence: its disk is gone');
+    for (const made of Object.values(version)) {
+      expect((await stage.refresh(made))?.outputs).toEqual(made.outputs);
+      expect(await stage.up(made, made.inputs)).toMatchObject({ changes: false });
+    }
+    await layer.drop(version);
+  }));
+
 it("an open version's disk that another machine uses is named, and nothing of that machine is touched", () =>
   withLayer("attached", async (layer) => {
     const disk = await layer.disk("1");
