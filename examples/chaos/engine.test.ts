@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ENGINE } from "../testing.ts";
-import { ENGINE_WAYS, EnginePath, engineOperations, engineWayName } from "./engine.ts";
+import { ENGINE_WAYS, EnginePath, engineOperations, heard } from "./engine.ts";
 import { sample } from "./points.ts";
 
 // The same each time: a test must not fail by chance on a change that has nothing to do with it. `make chaos` draws another.
@@ -17,14 +17,14 @@ describe.sequential("a run of the engine", { timeout: ENGINE }, () => {
   afterAll(() => path?.[Symbol.asyncDispose](), ENGINE);
 
   it.each([0, 1, 2])("with its processes killed at a call, is made up for by the next (%i)", async (round) => {
-    const victims = ENGINE_WAYS.filter(({ victim }) => victim === (["provider", "engine", "all"] as const)[round]);
-    const points = victims.flatMap((way) =>
+    const victim = (["provider", "engine", "all"] as const)[round];
+    const points = ENGINE_WAYS.filter((way) => "victim" in way && way.victim === victim).flatMap((way) =>
       engineOperations.flatMap((operation) => Array.from({ length: path.calls(operation) }, (_, n) => ({ operation, n, way }))),
     );
     const [point] = sample(points, 1, SEED + round);
     if (point === undefined) expect.fail();
     const { operation, n, way } = point;
-    const name = `${operation}:${engineWayName(way)}:${n}`;
+    const name = `${operation}:${way.name}:${n}`;
     const { reached, problem } = await path.point(operation, n, way);
     expect({ name, reached, problem }).toEqual({ name, reached: true, problem: undefined });
   });
@@ -51,15 +51,3 @@ describe.sequential("a run of the engine", { timeout: ENGINE }, () => {
     expect(await path.converged("up")).toBeUndefined();
   });
 });
-
-/** Sends a signal to an engine and waits until it says that it has it, or has ended. */
-function heard(engine: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  return new Promise((resolve) => {
-    for (const stream of [engine.stdout, engine.stderr])
-      stream?.on("data", (text: string) => {
-        if (/(\^C|SIGTERM) received; (cancelling|terminating)/.test(text)) resolve();
-      });
-    engine.once("exit", () => resolve());
-    engine.kill(signal);
-  });
-}

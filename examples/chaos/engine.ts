@@ -1,5 +1,6 @@
 // The same through the real engine: pulumi up, a bump, and destroy of an example, with its processes killed at a call; then `pulumi cancel` where the stack is locked,
 // the same command again, and the pool must be as if nothing had happened.
+import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,14 +13,19 @@ import { differences, poolText } from "./pool.ts";
 export const engineOperations = ["up", "bump", "destroy"] as const;
 export type Operation = (typeof engineOperations)[number];
 
-export interface EngineWay {
-  victim: "provider" | "engine" | "all";
-  when: "before" | "after";
-}
-export const ENGINE_WAYS: readonly EngineWay[] = (["provider", "engine", "all"] as const).flatMap((victim) =>
-  (["before", "after"] as const).map((when) => ({ victim, when })),
+/** Processes that are killed, or what the engine is sent; the call is held until it has heard it. */
+export type EngineWay = { name: string } & (
+  | { victim: "provider" | "engine" | "all"; when: "before" | "after" }
+  | { signals: readonly NodeJS.Signals[] }
 );
-export const engineWayName = ({ victim, when }: EngineWay): string => `pulumi-${victim}-killed-${when}`;
+export const ENGINE_WAYS: readonly EngineWay[] = [
+  ...(["provider", "engine", "all"] as const).flatMap((victim) =>
+    (["before", "after"] as const).map((when) => ({ name: `pulumi-${victim}-killed-${when}`, victim, when })),
+  ),
+  { name: "pulumi-one-ctrl-c", signals: ["SIGINT"] },
+  { name: "pulumi-two-ctrl-c", signals: ["SIGINT", "SIGINT"] },
+  { name: "pulumi-sigterm", signals: ["SIGTERM"] },
+];
 
 interface Snapshot {
   dir: string;
@@ -76,28 +82,23 @@ export class EnginePath implements AsyncDisposable {
     return await this.stack.pulumi(["up", "--skip-preview", "--config", `version=${version}`], undefined, ...started);
   }
 
-  /** The operation, its n-th call being the last, or the one that never comes, of whoever is killed. */
-  async point(operation: Operation, n: number, { victim, when }: EngineWay): Promise<Outcome> {
+  /** The operation with something going wrong at its n-th call: the last, or the one that never comes, of whoever is killed. */
+  async point(operation: Operation, n: number, way: EngineWay): Promise<Outcome> {
     await this.begin(operation);
     const { simulator } = this;
     const outcome: Outcome = { reached: false, orphans: 0 };
-    let engine = 0;
+    let engine: ChildProcess | undefined;
     let left: number[] = [];
-    const moment: Partial<FaultRule> = when === "after" ? { when } : victim === "engine" ? {} : { cut: true };
-    simulator.fault({
-      message: CALL,
-      after: n,
-      ...moment,
-      happens: () => {
-        outcome.reached = true;
-        left = descendants(engine);
-        const victims = victim === "engine" ? [engine] : victim === "all" ? [engine, ...left] : left.filter(isProvider);
-        for (const pid of victims) killed(pid);
-        left = left.filter((pid) => !victims.includes(pid));
-      },
-    });
-    const first = await this.run(operation, ({ pid = 0 }) => {
-      engine = pid;
+    const happens = async () => {
+      outcome.reached = true;
+      if (engine === undefined) return;
+      if ("signals" in way) for (const signal of way.signals) await heard(engine, signal);
+      else left = kill(engine, way.victim);
+    };
+    const moment: Partial<FaultRule> = "signals" in way || way.victim === "engine" ? {} : { cut: true };
+    simulator.fault({ message: CALL, after: n, ...("when" in way && way.when === "after" ? { when: "after" } : moment), happens });
+    const first = await this.run(operation, (child) => {
+      engine = child;
     });
     if (!outcome.reached) {
       if (first.code !== 0) outcome.problem = `failed by itself: ${first.output}`;
@@ -160,6 +161,26 @@ export class EnginePath implements AsyncDisposable {
       ["state", this.stack.state],
     ];
   }
+}
+
+/** Sends a signal to an engine and waits until it says that it has it, or has ended. */
+export function heard(engine: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((resolve) => {
+    for (const stream of [engine.stdout, engine.stderr])
+      stream?.on("data", (text: string) => {
+        if (/(\^C|SIGTERM) received; (cancelling|terminating)/.test(text)) resolve();
+      });
+    engine.once("exit", () => resolve());
+    engine.kill(signal);
+  });
+}
+
+/** What is left of the engine's processes. */
+function kill({ pid = 0 }: ChildProcess, victim: "provider" | "engine" | "all"): number[] {
+  const below = descendants(pid);
+  const victims = victim === "engine" ? [pid] : victim === "all" ? [pid, ...below] : below.filter(isProvider);
+  for (const one of victims) killed(one);
+  return below.filter((one) => !victims.includes(one));
 }
 
 /** The processes below one, as proc(5) has them. */

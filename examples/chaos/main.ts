@@ -2,7 +2,7 @@
 // POINTS: most points of each way (all: every one). ENGINE_POINTS: the same for the real engine, a third of POINTS where it is not told, as its runs take seconds; 0: none.
 // SEED: draws the same points again. ONLY: ways whose name has this in it. POINT: one point, as it was named.
 import { MainPath, unitName, units } from "./core.ts";
-import { ENGINE_WAYS, EnginePath, engineOperations, engineWayName } from "./engine.ts";
+import { ENGINE_WAYS, EnginePath, engineOperations } from "./engine.ts";
 import { inParallel, type Point, pointName, pointsOf, sample } from "./points.ts";
 import { WAYS } from "./ways.ts";
 
@@ -63,17 +63,17 @@ for (const pool of ["small", "ha"] as const) {
   });
 }
 
-const engineWays = ENGINE_WAYS.filter((way) => wanted(engineWayName(way)));
+const engineWays = ENGINE_WAYS.filter(({ name }) => wanted(name));
 if (engineWays.length > 0 && mostOfEngine > 0) {
   await using path = await EnginePath.record();
   for (const way of engineWays) {
     const all = engineOperations.flatMap((operation) => Array.from({ length: path.calls(operation) }, (_, n) => ({ operation, n, way })));
-    const name = ({ operation, n }: (typeof all)[number]): string => `${operation}:${engineWayName(way)}:${n}`;
+    const name = ({ operation, n }: (typeof all)[number]): string => `${operation}:${way.name}:${n}`;
     const few = chosen(all, mostOfEngine, name);
-    say(`the real engine, ${engineWayName(way)}: ${few.length} points`);
+    say(`the real engine, ${way.name}: ${few.length} points`);
     for (const point of few) {
       const outcome = await path.point(point.operation, point.n, way);
-      if (outcome.reached || outcome.problem !== undefined) note(`engine, ${point.operation}`, engineWayName(way), name(point), outcome);
+      if (outcome.reached || outcome.problem !== undefined) note(`engine, ${point.operation}`, way.name, name(point), outcome);
     }
   }
 }
