@@ -182,7 +182,7 @@ it("what a killed run has claimed is in nobody's way, and what it left is remove
   const xapi = await reach();
   const [sr] = await xapi.find("SR", { name_label: "Local storage" });
   const lease = { run: "dead", host: "elsewhere", pid: 4711, until: Date.now() - 1 };
-  const claimed = async (connector: string) =>
+  const claimed = async (connector: string, until = lease.until) =>
     await xapi.call<string>("VDI.create", {
       name_label: "claimed (layer record)",
       name_description: "",
@@ -191,15 +191,46 @@ it("what a killed run has claimed is in nobody's way, and what it left is remove
       type: "user",
       sharable: false,
       read_only: false,
-      other_config: { ...marksFor({ connector, role: "layer" }), "xenlayer:claim": JSON.stringify(lease) },
+      other_config: { ...marksFor({ connector, role: "layer" }), "xenlayer:claim": JSON.stringify({ ...lease, until }) },
     });
-  await claimed(String(story.connector.connectorId));
+  const mine = String(story.connector.connectorId);
+  await claimed(mine);
   const theirs = await claimed("another");
   const layer = await story.layer("claimed");
   // Another connector's is its own to remove.
   expect(labels("claimed")).toEqual(["claimed (layer record)", "claimed (layer record)"]);
   expect(await xapi.record("VDI", theirs)).toBeDefined();
   await xapi.destroy("VDI", theirs);
+  await stage.destroy(layer.made);
+  // One that dies while it is waited for: of two claims that with the lesser uuid goes on.
+  stage.sim.fault({
+    message: "VDI.create",
+    when: "after",
+    happens: async () => {
+      const uuidOf = async (ref: string) => (await xapi.record("VDI", ref))?.uuid ?? "";
+      const [own] = await xapi.find("VDI", { name_label: "claimed (layer record)" });
+      let rival = await claimed(mine, Date.now() + 60_000);
+      while ((await uuidOf(rival)) < (own?.uuid ?? "")) {
+        await xapi.destroy("VDI", rival);
+        rival = await claimed(mine, Date.now() + 60_000);
+      }
+    },
+  });
+  const from = stage.told.length;
+  const making = story.layer("claimed");
+  await vi.waitFor(() => expect(stage.told.slice(from).join()).toContain("waiting for it"), { timeout: 60_000 });
+  for (const [ref, vdi] of stage.sim.db.all("VDI"))
+    if (vdi.other_config["xenlayer:claim"]?.includes("elsewhere") === true)
+      stage.sim.db.update("VDI", ref, { other_config: { ...vdi.other_config, "xenlayer:claim": JSON.stringify(lease) } });
+  await stage.destroy((await making).made);
+  expect(changes(before, stage.pool())).toEqual([]);
+});
+
+it("a layer whose claim is made while the answer is lost is made of that claim", async () => {
+  const before = stage.pool();
+  stage.sim.fault({ message: "VDI.create", when: "after", cut: true });
+  const layer = await story.layer("unheard");
+  expect(labels("unheard")).toEqual(["unheard (layer record)"]);
   await stage.destroy(layer.made);
   expect(changes(before, stage.pool())).toEqual([]);
 });

@@ -1,11 +1,12 @@
 // Who makes the layer of a name, when several runs find that there is none. XAPI has names that may be there twice and no lock that an account of ours may use,
 // but a VDI is there with its name at once: each run makes one, then looks who else did. Promises: whoever comes later sees who was earlier, so no two go on; the
 // one with the greater uuid gives way and the other waits until it has, so that one goes on; what a dead run has claimed is in nobody's way.
-import { ConflictError } from "../errors.ts";
+import { ConflictError, XapiError } from "../errors.ts";
 import { takenBack } from "../plan.ts";
 import type { Context } from "../resource.ts";
 import { until } from "../wait.ts";
 import type { Xapi } from "../xapi/client.ts";
+import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import type { Rec } from "../xapi/records.ts";
 import { type Lease, leaseSchema } from "./entry.ts";
 import { isOthers, LEASE_MS, newLease } from "./lease.ts";
@@ -41,11 +42,7 @@ export async function claimName(
   fresh: { other_config: Record<string, string> } & Record<string, unknown>,
 ): Promise<{ vdi: Rec<"VDI">; end: () => void } | undefined> {
   const { other_config } = fresh;
-  const ref = await xapi.call<string>("VDI.create", {
-    ...fresh,
-    name_label,
-    other_config: { ...other_config, [CLAIM]: JSON.stringify(newLease()) },
-  });
+  const ref = await created(xapi, { ...fresh, name_label, other_config: { ...other_config, [CLAIM]: JSON.stringify(newLease()) } });
   own.add(ref);
   const end = () => void own.delete(ref);
   try {
@@ -60,13 +57,12 @@ export async function claimName(
     const later = rivals.every((rival) => !bearsMeta(rival) && vdi !== undefined && rival.uuid > vdi.uuid);
     if (vdi !== undefined && later) {
       for (const rival of rivals) await givenUp(ctx, xapi, rival);
-      if (!(await Promise.all(rivals.map(({ $ref }) => xapi.record("VDI", $ref)))).some((now) => now !== undefined && claims(xapi, now))) {
-        // What killed runs of this connector have left.
+      const now = rivals.length === 0 ? all : await xapi.find("VDI", { name_label });
+      if (!now.some((other) => claims(xapi, other) && rivals.some(({ $ref }) => $ref === other.$ref))) {
+        // What killed runs of this connector have left, one that was waited for, too.
         const marks = { role: "layer", connector: marksOf(vdi)?.connector ?? "" } as const;
-        for (const left of all.filter(
-          (other) => other.$ref !== ref && !rivals.includes(other) && isOurs(other, marks) && !bearsMeta(other),
-        ))
-          await xapi.destroy("VDI", left.$ref);
+        for (const left of now)
+          if (left.$ref !== ref && !claims(xapi, left) && isOurs(left, marks) && !bearsMeta(left)) await xapi.destroy("VDI", left.$ref);
         return { vdi: { ...vdi, other_config }, end };
       }
     }
@@ -77,6 +73,19 @@ export async function claimName(
   } catch (error) {
     end();
     throw await takenBack(error, () => xapi.destroy("VDI", ref));
+  }
+}
+
+/** Where the answer is lost, the VDI is known by its claim, which no other bears. */
+async function created(xapi: Xapi, fresh: { name_label: string; other_config: Record<string, string> }): Promise<string> {
+  try {
+    return await xapi.call<string>("VDI.create", fresh);
+  } catch (error) {
+    if (!(error instanceof XapiError) || error.code !== OUTCOME_UNKNOWN) throw error;
+    const found = await xapi.find("VDI", { name_label: fresh.name_label });
+    const own = found.find(({ other_config }) => other_config[CLAIM] === fresh.other_config[CLAIM]);
+    if (own === undefined) throw error;
+    return own.$ref;
   }
 }
 
