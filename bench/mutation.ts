@@ -55,6 +55,7 @@ function judged(): string[] {
     ...facts.map((name) => `${FACTS}/${name}`),
     "provider/guest/fact.ts",
     "provider/guest/verdict.ts",
+    "provider/guest/verdictSteps.ts",
     "provider/guest/registry.ts",
     "provider/guest/processes.ts",
     "provider/guest/files.ts",

@@ -1,12 +1,13 @@
 // What is made of a guest's answers. A version is sealed only if two agree: the script that took the samples, and this judge, which reads the raw facts again with
 // the full rules. A report counts only with the nonce of our order and the guest's last boot; halted without one means "the check never ran" (App Layering's rule).
 import { type CheckPolicies, checkId, checks, policyOf, sideOf } from "./checks.ts";
-import type { GuestReport, PayloadReport, RoundReport, StepReport } from "./evidence.ts";
+import type { GuestReport, PayloadReport, RoundReport } from "./evidence.ts";
 import { type Check, type CheckSide, type Fact, type Judgement, type Look, type Raw, unknown } from "./fact.ts";
 import { judgeKms, type KmsJudgement } from "./facts/kms.ts";
 import { judgeOffice } from "./facts/office.ts";
 import type { Order, OrderFact } from "./order.ts";
-import type { CheckVerdict, StepVerdict, Verdict } from "./verdictReport.ts";
+import type { CheckVerdict, Verdict } from "./verdictReport.ts";
+import { lastStep, stepMessage, stepVerdicts, succeeded } from "./verdictSteps.ts";
 
 // What the two judges here give.
 export type { CheckVerdict, StepVerdict, Verdict } from "./verdictReport.ts";
@@ -280,58 +281,3 @@ function bits(judged: readonly CheckVerdict[], rearmFailed: boolean): number {
   // App Layering has no bit for the rearm itself; its KMS bits (2048, 4096) mean missing files. A refusal must not read as 0.
   return rearmFailed && mask === 0 ? 2 : mask;
 }
-
-function stepVerdicts(order: Order, payload: PayloadReport): StepVerdict[] {
-  return order.steps.map(({ id, name }) => {
-    const step: StepReport = payload.steps.find((entry) => entry.id === id) ?? {
-      id,
-      state: "none",
-      log: "",
-      logBytes: 0,
-      timedOut: false,
-      tries: 0,
-    };
-    return {
-      id,
-      name,
-      state: step.state,
-      ...(step.rc === undefined ? {} : { exitCode: step.rc }),
-      timedOut: step.timedOut,
-      ...(step.started === undefined ? {} : { started: step.started }),
-      ...(step.finished === undefined ? {} : { finished: step.finished }),
-      ...(step.seconds === undefined ? {} : { seconds: step.seconds }),
-      logTail: lastLines(step.log, LOG_TAIL),
-    };
-  });
-}
-
-function succeeded(step: Order["steps"][number], steps: readonly StepVerdict[]): boolean {
-  const found = steps.find((entry) => entry.id === step.id);
-  return found?.exitCode !== undefined && !found.timedOut && [...step.expectExit, ...step.rebootExit].includes(found.exitCode);
-}
-
-function stepMessage(order: Order, step: StepVerdict, payload: PayloadReport): string {
-  const asked = order.steps.find((entry) => entry.id === step.id);
-  const expected = [...(asked?.expectExit ?? []), ...(asked?.rebootExit ?? [])].join(", ");
-  const log = step.logTail === "" ? "; it printed nothing" : `; it printed last:\n${step.logTail}`;
-  if (step.timedOut) return `step "${step.name}" did not end within ${Math.round((asked?.timeoutSeconds ?? 0) / 6) / 10} minutes${log}`;
-  const tries = payload.steps.find((entry) => entry.id === step.id)?.tries ?? 0;
-  if (step.exitCode === undefined) {
-    return tries >= 3
-      ? `the guest went down ${tries} times while step "${step.name}" ran${log}`
-      : `step "${step.name}" has no exit code (was the payload disk full?)${log}`;
-  }
-  return `step "${step.name}" ended with exit code ${step.exitCode} (expected ${expected})${step.exitCode === 9009 ? ": cmd knows no such command" : ""}${log}`;
-}
-
-/** Lines of a step's output that its digest in the layer record is of. */
-export const LOG_TAIL = 20;
-
-const lastStep = (steps: readonly StepVerdict[]): string => {
-  const running = steps.find((step) => step.state === "running" || step.state === "reboot");
-  return running === undefined
-    ? ""
-    : `; step "${running.name}" was ${running.state === "running" ? "under way" : "waiting for its restart"}`;
-};
-
-export const lastLines = (text: string, count: number): string => text.trimEnd().split(/\r?\n/).slice(-count).join("\n").slice(-4000);

@@ -6,7 +6,8 @@ import type { PayloadReport, RoundReport, StepReport } from "../guest/evidence.t
 import { secondsTaken } from "../guest/guestTime.ts";
 import { readInventory } from "../guest/inventory.ts";
 import type { Order } from "../guest/order.ts";
-import { isQuiet, judgeFinalize, judgePackage, LOG_TAIL, lastLines, type Verdict } from "../guest/verdict.ts";
+import { isQuiet, judgeFinalize, judgePackage, type Verdict } from "../guest/verdict.ts";
+import { LOG_TAIL, lastLines } from "../guest/verdictSteps.ts";
 import type { Entry, StepResult } from "../layer/entry.ts";
 import { bitNamed, bitsOf } from "./bits.ts";
 import type { Report, ReportCheck, ReportStep } from "./shape.ts";
