@@ -1,10 +1,10 @@
-// What a guest wrote on its payload disk, read with bounds. Any bytes are taken for any file; what could not be read is listed among the problems,
-// and what is missing or malformed is simply not there for the judge.
+// What the files that a guest wrote on its payload disk say, and how much of each is asked for. What is missing or malformed is simply not there
+// for the judge.
 import { z } from "zod";
 import type { Raw } from "./fact.ts";
 import { OFFICE_PLACES, type OfficeEvidence } from "./facts/office.ts";
-import type { FatVolume } from "./fat.ts";
 import { type Order, order } from "./order.ts";
+import type { Reader } from "./payloadFiles.ts";
 
 export interface StepReport {
   readonly id: string;
@@ -56,7 +56,7 @@ export interface PayloadReport {
 }
 
 const LIMIT = {
-  small: 4096,
+  report: 4096,
   boots: 65_536,
   order: 4 * 1024 * 1024,
   fact: 1024 * 1024,
@@ -65,88 +65,9 @@ const LIMIT = {
   picture: 1024 * 1024,
   pictures: 4,
   log: 65_536,
-  entries: 1000,
   rounds: 64,
   list: 1000,
-  problems: 50,
 } as const;
-
-export class Reader {
-  readonly #volume: FatVolume;
-  readonly #problems: string[];
-  // Files of a damaged or hostile volume may share their clusters: their sum is bounded, not only each.
-  #budget = 64 * 1024 * 1024;
-
-  constructor(volume: FatVolume, problems: string[]) {
-    this.#volume = volume;
-    this.#problems = problems;
-  }
-
-  text(path: string, limit: number): string | undefined {
-    const data = this.bytes(path, limit);
-    return data && decode(data);
-  }
-
-  bytes(path: string, limit: number): Uint8Array | undefined {
-    const found = this.#read(path, limit, false);
-    if (found === undefined) return undefined;
-    if (found.size > limit) {
-      this.problem(`${path} is longer than ${limit} bytes (${found.size}) and was not read`);
-      return undefined;
-    }
-    if (found.data.length !== found.size) {
-      this.problem(`${path} ends after ${found.data.length} of ${found.size} bytes`);
-      return undefined;
-    }
-    return found.data;
-  }
-
-  tail(path: string, limit: number): { text: string; size: number } | undefined {
-    const found = this.#read(path, limit, true);
-    return found && { text: decode(found.data), size: found.size };
-  }
-
-  #read(path: string, limit: number, tail: boolean): { data: Uint8Array; size: number } | undefined {
-    if (this.#budget <= 0) {
-      this.problem("the payload disk holds more than xenlayer reads");
-      return undefined;
-    }
-    const found = this.attempt(path, () => this.#volume.read(`xenlayer/${path}`, limit, tail));
-    this.#budget -= 512 + (found?.data.length ?? 0);
-    return found;
-  }
-
-  line(path: string): string | undefined {
-    return this.text(path, LIMIT.small)?.trim().split(/\r?\n/)[0]?.trim();
-  }
-
-  has(path: string): boolean {
-    return this.attempt(path, () => this.#volume.read(`xenlayer/${path}`, 0)) !== undefined;
-  }
-
-  folders(path: string): string[] {
-    const entries = this.attempt(path, () => this.#volume.list(`xenlayer/${path}`, LIMIT.entries)) ?? [];
-    return entries.filter((entry) => entry.directory).map((entry) => entry.name.toLowerCase());
-  }
-
-  files(path: string): string[] {
-    const entries = this.attempt(path, () => this.#volume.list(`xenlayer/${path}`, LIMIT.entries)) ?? [];
-    return entries.filter((entry) => !entry.directory).map((entry) => entry.name.toLowerCase());
-  }
-
-  problem(text: string): void {
-    if (this.#problems.length < LIMIT.problems) this.#problems.push(text);
-  }
-
-  attempt<T>(what: string, run: () => T): T | undefined {
-    try {
-      return run();
-    } catch (error) {
-      this.problem(`${what}: ${error instanceof Error ? error.message : String(error)}`);
-      return undefined;
-    }
-  }
-}
 
 export function read(disk: Reader, problems: readonly string[]): PayloadReport {
   const written = disk.text("order.json", LIMIT.order);
@@ -156,7 +77,7 @@ export function read(disk: Reader, problems: readonly string[]): PayloadReport {
     const [, n, id] = /^(\d{1,6}) ([\x21-\x7e]{1,100})\s*$/.exec(line) ?? [];
     return n === undefined || id === undefined ? [] : [{ n: Number(n), id }];
   });
-  const report = parseReport(disk.text("out/report", LIMIT.small));
+  const report = parseReport(disk.text("out/report", LIMIT.report));
   const stepIds = disk
     .folders("out/steps")
     .filter((name) => /^\d{2,3}$/.test(name))
@@ -355,21 +276,3 @@ function readStep(disk: Reader, id: string): StepReport {
     tries: tries !== undefined && /^\d$/.test(tries) ? Number(tries) : 0,
   };
 }
-
-/** UTF-16 by its mark or its zeros (reg export, wmic), else UTF-8, else some code page: its ASCII part is all that a parser looks at. */
-export function decode(data: Uint8Array): string {
-  if (data[0] === 0xff && data[1] === 0xfe) return clean(new TextDecoder("utf-16le").decode(data));
-  if (data[0] === 0xfe && data[1] === 0xff) return clean(new TextDecoder("utf-16be").decode(data));
-  const head = data.subarray(0, 512);
-  const zeros = head.filter((byte, index) => index % 2 === 1 && byte === 0).length;
-  if (head.length >= 4 && zeros > head.length / 4) return clean(new TextDecoder("utf-16le").decode(data));
-  try {
-    return clean(new TextDecoder("utf-8", { fatal: true }).decode(data));
-  } catch {
-    return clean(new TextDecoder("windows-1252").decode(data));
-  }
-}
-
-// A zero or an escape sequence is never part of an answer and may do harm where a report is shown.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-const clean = (text: string): string => text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g, "");

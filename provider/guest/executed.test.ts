@@ -9,8 +9,8 @@ import { wineProblem } from "../../simulator/guests/wine/prefix.ts";
 import { RELAYED } from "../../simulator/guests/wine/programs.ts";
 import { FatVolume } from "../../simulator/storage/fat.ts";
 import { checks, factsOf, sideOf } from "./checks.ts";
-import { decode } from "./evidence.ts";
 import type { Fact, GuestOs, Judgement, Look, Raw } from "./fact.ts";
+import { decode } from "./payloadFiles.ts";
 
 const windows = factsOf("windows").map(({ fact }) => fact);
 const linux = factsOf("linux").map(({ fact }) => fact);

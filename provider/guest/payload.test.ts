@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { decode, parseReport } from "./evidence.ts";
+import { parseReport } from "./evidence.ts";
 import { FatVolume } from "./fat.ts";
 import { buildOrder, type StepInput } from "./order.ts";
 import { payloadFileProblem, readPayload, writePayload } from "./payload.ts";
+import { decode } from "./payloadFiles.ts";
 import { judgeFinalize, judgePackage } from "./verdict.ts";
 
 const tools = ["mcopy", "mdir", "mlabel", "fsck.vfat"].filter(

@@ -3,9 +3,10 @@
 // is listed among the problems, and what is missing is simply not there for the judge.
 
 import { bootstrapFiles, PAYLOAD_LABEL, userData } from "./bootstrap.ts";
-import { type PayloadReport, Reader, read, type StepReport } from "./evidence.ts";
+import { type PayloadReport, read, type StepReport } from "./evidence.ts";
 import { FatVolume } from "./fat.ts";
 import type { Order } from "./order.ts";
+import { Reader } from "./payloadFiles.ts";
 import { generateScripts, secretScript } from "./scripts.ts";
 
 // What the two functions here take and give.

@@ -3,10 +3,10 @@
 // Promises: nothing on the machine is changed; a fixture says where its answers came from; what a reader of today makes of them stands beside each.
 import { factsOf } from "./checks.ts";
 import { gather as cmdGather, crlf } from "./cmd.ts";
-import { decode } from "./evidence.ts";
 import type { Fact, GuestOs, Raw, Reading } from "./fact.ts";
 import { KMS_COMMANDS, parseLicensing } from "./facts/kms.ts";
 import { buildOrder, type OrderFact } from "./order.ts";
+import { decode } from "./payloadFiles.ts";
 import { type Script, gather as shGather } from "./sh.ts";
 import { isQuiet } from "./verdict.ts";
 
