@@ -2,7 +2,7 @@
 // understood is named and left alone.
 import { expect, it, vi } from "vitest";
 import { getLayer } from "./functions.ts";
-import { bearsMeta } from "./layer/record.ts";
+import { bearsMeta } from "./layer/recordKeys.ts";
 import { sharedStage } from "./testing/sharedStage.ts";
 import { changes, type OpenStage, Story, withStage } from "./testing.ts";
 import type { Rec } from "./xapi/records.ts";

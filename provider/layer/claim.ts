@@ -11,7 +11,8 @@ import type { Rec } from "../xapi/records.ts";
 import { type Lease, leaseSchema } from "./entry.ts";
 import { isOthers, LEASE_MS, newLease } from "./lease.ts";
 import { CLAIM, isCopy, isOurs, marksOf } from "./marks.ts";
-import { bearsMeta, LayerRecord, recordName } from "./record.ts";
+import { LayerRecord } from "./record.ts";
+import { bearsMeta, recordName } from "./recordKeys.ts";
 
 /** Claims of this process that are at work: a failed one leaves its VDI to the next, which is of the same process perhaps. */
 const own = new Set<string>();

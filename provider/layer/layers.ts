@@ -11,7 +11,8 @@ import { RECORD_SIZE, writeDocument } from "./document.ts";
 import type { Audit, Meta } from "./entry.ts";
 import { freeToTake } from "./lease.ts";
 import { isCopy, MADE, marksFor } from "./marks.ts";
-import { auditKeys, LayerRecord, RecordGoneError, randomId, recordDescription, recordName } from "./record.ts";
+import { LayerRecord, RecordGoneError, randomId } from "./record.ts";
+import { auditKeys, recordDescription, recordName } from "./recordKeys.ts";
 
 /** The layer of this name; one of another connector is a conflict that is named. */
 export async function findLayer(

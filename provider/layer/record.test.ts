@@ -8,7 +8,8 @@ import { NULL_REF } from "../xapi/records.ts";
 import { RECORD_SIZE } from "./document.ts";
 import type { Entry, Meta } from "./entry.ts";
 import { marksFor } from "./marks.ts";
-import { LayerRecord, RecordError, recordDescription, splitVersionId, versionId } from "./record.ts";
+import { LayerRecord, splitVersionId, versionId } from "./record.ts";
+import { RecordError, recordDescription } from "./recordKeys.ts";
 
 let stage: OpenStage;
 let xapi: Xapi;

@@ -3,43 +3,34 @@
 // second of two writers, so a write is compare-and-swap, and a run killed between the two calls of a write leaves the newer one to be read.
 // A writer that fell behind by more than one generation would find its key free: a confirmed write looks whether what it follows is still there.
 import { randomBytes } from "node:crypto";
-import * as z from "zod";
-import { ConflictError, ProviderError, XapiError } from "../errors.ts";
+import { ConflictError, XapiError } from "../errors.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import { isGone } from "../xapi/pool.ts";
 import type { Rec } from "../xapi/records.ts";
-import { readDocument, writeDocument } from "./document.ts";
-import { type Audit, auditSchema, type Entry, entrySchema, type Lease, type Meta, metaSchema } from "./entry.ts";
-import { boundMarks, CLAIM, hasOwnUuid, marksOf } from "./marks.ts";
+import { writeDocument } from "./document.ts";
+import type { Audit, Entry, Lease, Meta } from "./entry.ts";
+import { movedRecord, rebuild } from "./lostRecord.ts";
+import { CLAIM, hasOwnUuid } from "./marks.ts";
+import {
+  AUDIT,
+  auditKey,
+  bearsMeta,
+  describedLayer,
+  generationOf,
+  keysOf,
+  META,
+  RecordError,
+  readKeys,
+  type Slot,
+  versionPrefix,
+} from "./recordKeys.ts";
 import { know } from "./restored.ts";
-
-const META = "xenlayer:meta:";
-const VERSION = "xenlayer:version:";
-const AUDIT = "xenlayer:audit:";
-
-/** Something on the pool bears our marks but can't be trusted; it is named and left alone. */
-export class RecordError extends ProviderError {
-  readonly kind = "conflict";
-}
 
 /** A layer that was there is gone. */
 export class RecordGoneError extends ConflictError {}
 
-interface Slot<T> {
-  generation: number;
-  value: T;
-}
-
 export const randomId = (): string => randomBytes(16).toString("hex");
-export const recordName = (layer: string): string => `${layer} (layer record)`;
-export const recordDescription = (layerId: string): string => `xenlayer layer ${layerId}`;
-const DESCRIPTION = /^xenlayer layer ([0-9a-f-]{36})$/;
-
-/** A VDI that holds a layer's facts, be it the record or somebody's copy of it: a copy bears all that its source bore, under a uuid of its own. */
-export const bearsMeta = (vdi: Rec<"VDI">): boolean => Object.keys(vdi.other_config).some((key) => key.startsWith(META));
-// A record that was migrated has a new uuid, for which its marks were rebuilt.
-const isBound = hasOwnUuid;
 
 /** `<layer id>/<version id>`: what resources are linked by. */
 export const versionId = (layerId: string, entryId: string): string => `${layerId}/${entryId}`;
@@ -61,7 +52,7 @@ export class LayerRecord {
   private constructor(xapi: Xapi, vdi: Rec<"VDI">) {
     this.xapi = xapi;
     this.vdi = vdi;
-    const parsed = parse(vdi);
+    const parsed = readKeys(vdi);
     this.metaSlot = parsed.meta;
     this.slots = parsed.versions;
     this.audits = parsed.audits;
@@ -90,7 +81,8 @@ export class LayerRecord {
       .flatMap((vdi) => {
         try {
           const record = new LayerRecord(xapi, vdi);
-          return record.layerId === vdi.uuid || isBound(vdi) ? [record] : [];
+          // A record that was migrated has a new uuid, for which its marks were rebuilt.
+          return record.layerId === vdi.uuid || hasOwnUuid(vdi) ? [record] : [];
         } catch (error) {
           if (!(error instanceof RecordError)) throw error;
           unreadable(vdi, error);
@@ -102,7 +94,7 @@ export class LayerRecord {
   /** Records among these VDIs that have lost their marks (SR forget and introduce), by what their description says they are. */
   static unmarked(vdis: readonly Rec<"VDI">[]): string[] {
     return vdis.flatMap((vdi) => {
-      const layerId = DESCRIPTION.exec(vdi.name_description)?.[1];
+      const layerId = describedLayer(vdi);
       // What is still claimed has lost nothing: it is being made, or a killed run has left it half made.
       return layerId === undefined || vdi.is_a_snapshot || bearsMeta(vdi) || CLAIM in vdi.other_config ? [] : [layerId];
     });
@@ -133,7 +125,7 @@ export class LayerRecord {
   async refresh(): Promise<void> {
     const vdi = await this.xapi.get("VDI", this.vdi.uuid);
     if (vdi === undefined) throw this.gone();
-    const parsed = parse(vdi);
+    const parsed = readKeys(vdi);
     this.vdi = vdi;
     this.metaSlot = parsed.meta;
     this.slots = parsed.versions;
@@ -257,7 +249,7 @@ export class LayerRecord {
         await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, key);
         throw raced();
       }
-      this.removal = parse(seen).meta.value.removal;
+      this.removal = readKeys(seen).meta.value.removal;
     }
     // A write counts from here on, whatever becomes of the tidying.
     const older = keysOf(this.vdi, prefix).filter((other) => generationOf(other) <= generation);
@@ -271,105 +263,13 @@ export class LayerRecord {
   }
 }
 
-const keysOf = (vdi: Rec<"VDI"> | undefined, prefix: string): string[] =>
-  Object.keys(vdi?.other_config ?? {}).filter((key) => key.startsWith(prefix));
 // "version sealed" and "version changed" are said by different resources, each with a comment of its own; what a seal let through is said beside it.
 const kindOf = (event: string): string => {
   if (event.startsWith("checks")) return "checks";
   return /^version (added|changed)$/.test(event) ? "disk" : event.startsWith("layer") ? "layer" : "seal";
 };
 
-// A storage migration gives a new uuid and drops other_config, but keeps the description (xapi.md 5.1 pool_migrate).
-async function movedRecord(xapi: Xapi, layerId: string): Promise<Rec<"VDI"> | undefined> {
-  const found = await xapi.find("VDI", { name_description: recordDescription(layerId) });
-  const candidates = found.filter((vdi) => !vdi.is_a_snapshot && (!bearsMeta(vdi) || isBound(vdi)));
-  if (candidates.length > 1)
-    throw new RecordError(`the record of layer ${layerId} is gone, and several disks say that they are it: ${listed(candidates)}`, {
-      hint: "remove, or describe otherwise, those that are copies",
-    });
-  return candidates[0];
-}
-
-const auditKey = (entry: Audit, index: number): string => `${AUDIT}${entry.at}-${String(index).padStart(4, "0")}`;
-/** Audit entries as a record's other_config holds them from the start. */
-export const auditKeys = (audit: readonly Audit[]): Record<string, string> =>
-  Object.fromEntries(audit.map((entry, index) => [auditKey(entry, index), JSON.stringify(entry)]));
-const versionPrefix = (name: string): string => `${VERSION}${encodeURIComponent(name)}:`;
-const generationOf = (key: string): number => Number(key.slice(key.lastIndexOf(":") + 1));
-const listed = (vdis: readonly Rec<"VDI">[]): string => vdis.map(({ uuid, name_label }) => `${uuid} ("${name_label}")`).join(", ");
-const generationSchema = z.number().int().positive();
-
 // The key of an audit entry is random: a duplicate is our own call, repeated after a lost answer.
 function ignoreOwnDuplicate(error: unknown): void {
   if (!(error instanceof XapiError && error.code === "MAP_DUPLICATE_KEY")) throw error;
-}
-
-function parse(vdi: Rec<"VDI">): { meta: Slot<Meta>; versions: Map<string, Slot<Entry>>; audits: Map<string, Audit> } {
-  let meta: Slot<Meta> | undefined;
-  const versions = new Map<string, Slot<Entry>>();
-  const audits = new Map<string, Audit>();
-  const understood = <T>(key: string, read: () => T): T => {
-    try {
-      return read();
-    } catch (error) {
-      const shown = key.length > 200 ? `${key.slice(0, 200)}…` : key;
-      throw new RecordError(`layer record ${vdi.uuid} ("${vdi.name_label}"): key ${shown} can't be read`, {
-        hint: "it may come from a newer release of xenlayer, or from somebody else; nothing was changed",
-        cause: error instanceof z.ZodError ? new Error(z.prettifyError(error)) : error,
-      });
-    }
-  };
-  for (const [key, text] of Object.entries(vdi.other_config)) {
-    const slot = <T>(known: Slot<T> | undefined, schema: { parse: (value: unknown) => T }): Slot<T> => {
-      const generation = understood(key, () => generationSchema.parse(generationOf(key)));
-      if (known !== undefined && generation <= known.generation) return known;
-      return { generation, value: understood(key, () => schema.parse(JSON.parse(text))) };
-    };
-    if (key.startsWith(META)) meta = slot(meta, metaSchema);
-    else if (key.startsWith(VERSION)) {
-      const name = understood(key, () => decodeURIComponent(key.slice(VERSION.length, key.lastIndexOf(":"))));
-      versions.set(name, slot(versions.get(name), entrySchema));
-    } else if (key.startsWith(AUDIT))
-      audits.set(
-        key,
-        understood(key, () => auditSchema.parse(JSON.parse(text))),
-      );
-  }
-  if (meta === undefined) throw new RecordError(`VDI ${vdi.uuid} ("${vdi.name_label}") is no layer record: it bears no xenlayer:meta key`);
-  return { meta, versions, audits };
-}
-
-async function rebuild(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report?: (message: string) => void): Promise<Rec<"VDI">> {
-  const document = await readDocument(xapi, vdi);
-  if (document === undefined)
-    throw new RecordError(
-      `VDI ${vdi.uuid} ("${vdi.name_label}") should be the record of layer ${layerId}, but neither its marks nor its content can be read`,
-      {
-        hint: "restore it from a backup, or remove it and its disks by hand",
-      },
-    );
-  // Somebody has restored, or copied, another record over it.
-  if (document.meta.uuid !== layerId)
-    throw new RecordError(
-      `VDI ${vdi.uuid} ("${vdi.name_label}") should be the record of layer ${layerId}, but its content is that of layer ${document.meta.uuid} ("${document.meta.name}")`,
-      { hint: "restore its own content from a backup, or remove it and its disks by hand" },
-    );
-  // Another run may have done the same since this one looked, and gone on.
-  const now = await xapi.record("VDI", vdi.$ref);
-  if (now === undefined || bearsMeta(now)) return now ?? vdi;
-  const marks = { connector: document.meta.connectorId, role: "layer" as const, layer: layerId };
-  const other = {
-    ...now.other_config,
-    ...(marksOf(now) === undefined ? boundMarks(marks, now.uuid) : {}),
-    [`${META}1`]: JSON.stringify(document.meta),
-    ...Object.fromEntries(Object.entries(document.versions).map(([name, entry]) => [`${versionPrefix(name)}1`, JSON.stringify(entry)])),
-    ...auditKeys(document.audit),
-  };
-  // SRs without metadata of their own (files, NFS) give names back empty.
-  const [label, description] = [recordName(document.meta.name), recordDescription(layerId)];
-  if (now.name_label !== label) await xapi.call("VDI.set_name_label", now.$ref, label);
-  if (now.name_description !== description) await xapi.call("VDI.set_name_description", now.$ref, description);
-  await xapi.call("VDI.set_other_config", now.$ref, other);
-  report?.(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);
-  return { ...now, name_label: label, name_description: description, other_config: other };
 }

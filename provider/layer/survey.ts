@@ -22,7 +22,8 @@ import {
   OPEN,
   unfinishedCopies,
 } from "./marks.ts";
-import { bearsMeta, LayerRecord } from "./record.ts";
+import { LayerRecord } from "./record.ts";
+import { bearsMeta } from "./recordKeys.ts";
 
 /** `kept`: as it should be; `open`: unfinished, the next `up` goes on with it; `busy`: a live run is at work; `left behind`: may go; `in doubt`: not ours to judge. */
 export type Fate = "kept" | "open" | "busy" | "left behind" | "in doubt";

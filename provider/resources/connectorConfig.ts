@@ -7,7 +7,8 @@ import { ConflictError, InputError } from "../errors.ts";
 import { claims } from "../layer/claim.ts";
 import { collect } from "../layer/collect.ts";
 import { hasOwnUuid, isOurs, marksOf } from "../layer/marks.ts";
-import { bearsMeta, LayerRecord } from "../layer/record.ts";
+import { LayerRecord } from "../layer/record.ts";
+import { bearsMeta } from "../layer/recordKeys.ts";
 import { type Context, defineResource, type Known } from "../resource.ts";
 import { connectFor } from "../session.ts";
 
