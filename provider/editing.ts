@@ -4,7 +4,8 @@
 import { storageOf } from "./connector.ts";
 import { ConflictError, InputError } from "./errors.ts";
 import { chooseBase, isRenamed } from "./layer/base.ts";
-import { diskDescription, ensureDisk, removeStale, takenBy, takenRefusal } from "./layer/build.ts";
+import { diskDescription, ensureDisk, takenBy, takenRefusal } from "./layer/build.ts";
+import { removeStale } from "./layer/buildRemoval.ts";
 import { anew, type Content, differences, type Entry } from "./layer/entry.ts";
 import { abandon, withLease, withoutLease } from "./layer/lease.ts";
 import { diskOf, mended, type OpenedVersion } from "./layer/open.ts";

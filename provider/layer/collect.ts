@@ -3,7 +3,7 @@
 import { explain, ProviderError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
-import { removeMachine, removeStale, removeUnfinished } from "./build.ts";
+import { removeMachine, removeStale, removeUnfinished } from "./buildRemoval.ts";
 import type { Entry } from "./entry.ts";
 import { isHeld, withLease } from "./lease.ts";
 import { removeLayer, removeVersion } from "./removal.ts";

@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { ConflictError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import { until } from "../wait.ts";
-import { removeBuild } from "./build.ts";
+import { removeBuild } from "./buildRemoval.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { type LayerRecord, randomId } from "./record.ts";
 

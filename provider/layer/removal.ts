@@ -4,7 +4,7 @@
 import { ConflictError, explain, ProviderError } from "../errors.ts";
 import { takenBack } from "../plan.ts";
 import type { Context } from "../resource.ts";
-import { removeBuild, usersOf } from "./build.ts";
+import { removeBuild, usersOf } from "./buildRemoval.ts";
 import type { Entry } from "./entry.ts";
 import { demandFree, freeToTake, LEASE_MS, leftOf, newLease, withoutLease } from "./lease.ts";
 import { diskOf } from "./open.ts";

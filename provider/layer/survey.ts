@@ -2,7 +2,7 @@
 // in-flight marks, of which no live run can know, and which nobody uses; what is in doubt is named, with the reason, and is for people to judge.
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
-import { usersOf } from "./build.ts";
+import { usersOf } from "./buildRemoval.ts";
 import { claims } from "./claim.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { isHeld, isOthers } from "./lease.ts";
