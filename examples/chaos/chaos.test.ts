@@ -1,6 +1,6 @@
 // Killed at every call that changes something, and at a sample of all else that may happen: the next run ends as if nothing had been. `make chaos` tries all points.
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { MainPath, type Outcome } from "./core.ts";
+import { MainPath, type Outcome, units, VERSION } from "./core.ts";
 import { engineLog } from "./engineLog.ts";
 import { inParallel, type Point, pointName, pointsOf, sample } from "./points.ts";
 import { Front } from "./stack.ts";
@@ -40,10 +40,13 @@ describe("whatever goes wrong, the next run ends as if nothing had been", { time
   const all = (ways: readonly Point["way"][]) => ways.flatMap((way) => pointsOf(paths[way.pool ?? "small"] ?? expect.fail(), way));
 
   // Whoever is killed before a call, or after one that left the pool as it was, leaves what a kill at the call before leaves: that point is tried.
+  // A bump makes its version by the calls that made the first one: of those every other is tried there, the others here. `make chaos` tries all in both.
   it("killed at any call", async () => {
     const [, , after] = KILLS;
-    const points = after === undefined || paths.small === undefined ? [] : pointsOf(paths.small, after, ({ changed }) => changed);
-    expect(points.length).toBeGreaterThan(100);
+    const all = after === undefined || paths.small === undefined ? [] : pointsOf(paths.small, after, ({ changed }) => changed);
+    const repeated = all.filter(({ at }) => units[at]?.doing === "make" && VERSION.includes(units[at]?.name ?? ""));
+    const points = all.filter((point) => !repeated.includes(point) || (point.n % 2 === 0) === (units[point.at]?.phase === "up"));
+    expect(points.length).toBeGreaterThan(90);
     expect(await wrong(points)).toEqual([]);
   });
 

@@ -13,7 +13,7 @@ import type { Way } from "./ways.ts";
 import { GUEST, type Unit, World } from "./world.ts";
 
 const NAMES = ["connector", "os", "layer", "disk", "machine", "version"] as const;
-const VERSION = ["version", "machine", "disk"];
+export const VERSION: readonly string[] = ["version", "machine", "disk"];
 const unit = (phase: Unit["phase"], doing: Unit["doing"]) => (name: string) => ({ phase, doing, name });
 
 export const units: readonly Unit[] = [
