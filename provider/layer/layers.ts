@@ -142,7 +142,8 @@ export async function holdLayer(ctx: Context, record: LayerRecord, change: Parti
 }
 
 /** Gives a layer another name: the record's, the one in its facts, and the short ids of its disks. */
-export async function renameLayer(record: LayerRecord, name: string): Promise<void> {
+export async function renameLayer(ctx: Context, record: LayerRecord, name: string): Promise<void> {
+  await freeToTake(ctx, record);
   const { xapi } = record;
   const label = recordName(name);
   const rival = async () =>

@@ -189,7 +189,8 @@ const inTheWay = (record: LayerRecord, name: string | undefined): Lease | undefi
   [record.removal, record.versions.get(name ?? "")?.lease].find(isOthers);
 
 /** A live run's that is not this one; free is what is nobody's, ours, or a dead run's. */
-export const isOthers = (lease: Lease | undefined): boolean => lease !== undefined && lease.run !== RUN && leftOf(lease) > 0;
+export const isOthers = (lease: Lease | undefined): boolean => lease !== undefined && !isOwn(lease) && leftOf(lease) > 0;
+export const isOwn = (lease: Lease | undefined): lease is Lease => lease?.run === RUN;
 
 /** Milliseconds that a lease still counts; none when its holder is dead. */
 export const leftOf = (lease: Lease): number => (isDead(lease) ? 0 : lease.until - Date.now());

@@ -142,8 +142,38 @@ it("a removal that takes long is said again, and ends where another run has begu
       await record.putMeta({ ...meta, holder: "another" });
     },
   });
-  await expect(stage.destroy(layer.made)).rejects.toThrow('layer "long" was changed by another run at the same time');
+  await expect(stage.destroy(layer.made)).rejects.toThrow('layer "long" is not removed: another run has begun something in it meanwhile');
   vi.restoreAllMocks();
   expect([...(await layer.record()).versions].map(([name, { state }]) => `${name} ${state}`)).toEqual(["2 Deployable"]);
   await stage.destroy({ ...layer.made, outputs: { ...layer.made.outputs, holder: "another" } });
+});
+
+it("whoever has slept, and lost the layer in that time to a run that saw its removal end, leaves it", async () => {
+  const layer = await story.layer("slept");
+  await versionLike(model, layer, "1", { released: new Date().toISOString() });
+  // No clock of this run has moved: it was stopped, or it is behind.
+  stage.sim.fault({
+    message: /VDI\.destroy$/,
+    happens: async () => {
+      const record = await layer.record();
+      const { removal: _, ...meta } = record.meta;
+      await record.putMeta({ ...meta, holder: "another" });
+    },
+  });
+  await expect(stage.destroy(layer.made)).rejects.toThrow('layer "slept" is not removed: another run has begun something in it meanwhile');
+  expect((await layer.record()).meta.holder).toBe("another");
+  await stage.destroy({ ...layer.made, outputs: { ...layer.made.outputs, holder: "another" } });
+});
+
+it("whoever has only waited for another's removal leaves it said when it gives up", async () => {
+  const layer = await story.layer("waited for");
+  const record = await layer.record();
+  // Longer than any lease: it is not waited out.
+  const removal = { run: "other", host: "elsewhere", pid: 1, until: Date.now() + 3_600_000 };
+  await record.putMeta({ ...record.meta, removal });
+  await expect(stage.destroy(layer.made)).rejects.toThrow("is being removed by a run on elsewhere");
+  await expect(stage.up(layer.made, { ...layer.made.inputs, name: "renamed" })).rejects.toThrow("is being removed by a run on elsewhere");
+  expect((await layer.record()).meta).toMatchObject({ name: "waited for", removal });
+  await record.putMeta({ ...record.meta, removal: { ...removal, until: 0 } });
+  await stage.destroy(layer.made);
 });

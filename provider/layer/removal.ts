@@ -6,7 +6,7 @@ import { takenBack } from "../plan.ts";
 import type { Context } from "../resource.ts";
 import { removeBuild, usersOf } from "./buildRemoval.ts";
 import type { Entry } from "./entry.ts";
-import { demandFree, freeToTake, LEASE_MS, leftOf, newLease, withoutLease } from "./lease.ts";
+import { demandFree, freeToTake, isOwn, LEASE_MS, leftOf, newLease, withoutLease } from "./lease.ts";
 import { diskOf } from "./open.ts";
 import { LayerRecord, RecordGoneError } from "./record.ts";
 import { spaceLines, spaceOf } from "./space.ts";
@@ -17,7 +17,6 @@ export async function removeLayer(ctx: Context, record: LayerRecord): Promise<vo
     await freeToTake(ctx, record);
     await demandUnused(record);
     await close(record);
-    demandNone(record, await belonging(record));
     for (const [name, entry] of record.versions) {
       ctx.report(`removing version ${name}`);
       await removeVersion(ctx, record, name, entry);
@@ -51,22 +50,27 @@ async function close(record: LayerRecord): Promise<void> {
   const looked = shown(record);
   await record.putMeta({ ...record.meta, removal: newLease() });
   await record.refresh();
-  if (shown(record) !== looked)
-    throw new ConflictError(`layer "${record.meta.name}" is not removed: another run has begun something in it at the same time`, {
-      hint: "destroy again",
-    });
+  if (shown(record) !== looked) throw notRemoved(record, "another run has begun something in it at the same time");
+  demandNone(record, await belonging(record));
 }
 
 const shown = (record: LayerRecord): string => JSON.stringify([...record.versions].sort());
+const notRemoved = (record: LayerRecord, why: string): ConflictError =>
+  new ConflictError(`layer "${record.meta.name}" is not removed: ${why}`, { hint: "destroy again" });
 
-/** A lease that has become old may have let another run in. */
+/** A lease that has become old, by whichever clock, may have let another run in. */
 async function keepClosed(record: LayerRecord): Promise<void> {
-  if (record.meta.removal === undefined || leftOf(record.meta.removal) < LEASE_MS / 2) await close(record);
+  const whole = (): string => JSON.stringify(record.meta) + shown(record);
+  const looked = whole();
+  await record.refresh();
+  if (whole() !== looked) throw notRemoved(record, "another run has begun something in it meanwhile");
+  if (record.removal === undefined || leftOf(record.removal) < LEASE_MS / 2) await close(record);
 }
 
 async function reopen(record: LayerRecord): Promise<void> {
   const { removal, ...meta } = record.meta;
-  if (removal === undefined) return;
+  // Another run's stays: this one has only waited for it.
+  if (!isOwn(removal)) return;
   await record.putMeta(meta).catch((error: unknown) => {
     // Another run has it since.
     if (!(error instanceof ConflictError)) throw error;

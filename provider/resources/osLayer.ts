@@ -146,7 +146,7 @@ export const osLayer = defineResource(connectFor, {
 
   async update(ctx, id, _old, wanted) {
     const { record } = await openLayer(ctx, wanted.connector, "name", id, "os");
-    if (wanted.name !== record.meta.name) await renameLayer(record, wanted.name);
+    if (wanted.name !== record.meta.name) await renameLayer(ctx, record, wanted.name);
     const entry = await ensureVersion(ctx, record, wanted);
     const holder = await holdLayer(ctx, record, metaOf(wanted));
     // Removals that a killed run has begun.

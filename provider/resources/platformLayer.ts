@@ -128,20 +128,18 @@ export const platformLayer = defineResource(connectFor, {
     const audit = wanted.comment === undefined ? [] : [{ at: createdAt, event: "layer created", comment: wanted.comment }];
     const content = { icon: await iconOf(wanted), audit };
     const { record, made } = await ensureLayer(ctx, xapi, wanted.connector, { ...meta, ...metaOf(wanted) }, content);
-    if (made) {
-      // Who removes the OS layer says so, then looks for its layers (layer/removal.ts): one of the two sees the other.
-      try {
-        const { record: os } = await openLayer(ctx, wanted.connector, "osLayer", wanted.osLayer, "os");
-        demandFree(os);
-      } catch (error) {
-        throw await takenBack(error, () => giveUpLayer(record));
-      }
-      return { id: record.layerId, outputs: told(record, record.meta.holder) };
-    }
     if (record.meta.kind !== "platform" || record.meta.osLayer !== wanted.osLayer)
       throw new InputError([{ property: "osLayer", reason: `layer "${wanted.name}" exists; ${BOUND}` }]);
-    ctx.report(`layer ${wanted.name} exists: taken over`);
-    return { id: record.layerId, outputs: await taken(ctx, record, wanted) };
+    if (!made) ctx.report(`layer ${wanted.name} exists: taken over`);
+    const outputs = made ? told(record, record.meta.holder) : await taken(ctx, record, wanted);
+    // Who removes the OS layer says so, then looks for its layers (layer/removal.ts): one of the two sees the other.
+    try {
+      const { record: os } = await openLayer(ctx, wanted.connector, "osLayer", wanted.osLayer, "os");
+      demandFree(os);
+    } catch (error) {
+      throw made ? await takenBack(error, () => giveUpLayer(record)) : error;
+    }
+    return { id: record.layerId, outputs };
   },
 
   async read(ctx, id, state) {
@@ -155,7 +153,7 @@ export const platformLayer = defineResource(connectFor, {
   async update(ctx, id, old, wanted) {
     if (wanted.osLayer !== old.osLayer) throw new InputError([{ property: "osLayer", reason: BOUND }]);
     const { record } = await openLayer(ctx, wanted.connector, "name", id, "platform");
-    if (wanted.name !== record.meta.name) await renameLayer(record, wanted.name);
+    if (wanted.name !== record.meta.name) await renameLayer(ctx, record, wanted.name);
     return await taken(ctx, record, wanted);
   },
 
