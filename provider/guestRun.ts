@@ -49,9 +49,10 @@ export interface GuestRun {
   pictured?: ((picture: PictureTaken) => Promise<unknown>) | undefined;
 }
 
+/** What its tools have told in this run; nothing is in the way of what an earlier run has heard. */
 export interface GuestSeen {
-  ipAddresses: string[];
-  toolsVersion: string;
+  ipAddresses?: string[];
+  toolsVersion?: string;
 }
 
 /** `size`: the whole disk, where an earlier order's files and secrets must not be left behind the new file system. */
@@ -116,13 +117,13 @@ async function start(ctx: Context, { xapi, vm }: GuestRun): Promise<void> {
 export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestSeen> {
   const { xapi } = run;
   let started = performance.now();
-  const seen: GuestSeen = { ipAddresses: [], toolsVersion: "" };
+  const seen: GuestSeen = {};
   let latest: Rec<"VM"> | undefined;
   let heard = run.manual !== undefined;
   let askedDisk = false;
   let metricsOf = "";
   let runsScripts = false;
-  const offers = () => ({ addresses: seen.ipAddresses, runsScripts });
+  const offers = () => ({ addresses: seen.ipAddresses ?? [], runsScripts });
   let ran = false;
   let wake = () => {};
 
@@ -135,8 +136,10 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     ran ||= vm !== undefined && vm.power_state !== "Halted";
     heard ||= progressOf(vm, run.nonce) !== undefined;
     const running = vm?.power_state === "Running";
-    const wanted = run.hands === undefined ? heard && metricsOf !== vm?.guest_metrics : !run.hands.known(offers());
-    if (running && wanted && !isNull(vm.guest_metrics)) {
+    const reaching = !heard && run.hands !== undefined && !run.hands.known(offers());
+    // An agent writes key by key, and xapi passes them on as they come: what lacks at the first look may be there at the next.
+    const news = metricsOf !== vm?.guest_metrics || seen.ipAddresses === undefined || seen.toolsVersion === undefined;
+    if (running && (reaching || (heard && news)) && !isNull(vm.guest_metrics)) {
       metricsOf = vm.guest_metrics;
       runsScripts ||= offersRunScript(await noteMetrics(xapi, vm.guest_metrics, seen));
     }

@@ -184,7 +184,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     });
     const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
     packaging = report.packaging ?? packaging;
-    if (seen.toolsVersion !== "") toolsVersion = seen.toolsVersion;
+    toolsVersion = seen.toolsVersion ?? toolsVersion;
     return judgeFinalize(order, report, policies);
   };
   // A machine that somebody has started by hand for a look has its payload disk in use.

@@ -10,7 +10,7 @@ import { FatVolume } from "../simulator/storage/fat.ts";
 import { explain } from "./errors.ts";
 import { RefusedError } from "./hands.ts";
 import { overSsh, type SshInput } from "./ssh.ts";
-import { Story, step, windowsGuest, withStage } from "./testing.ts";
+import { halfMade, Story, step, windowsGuest, withStage } from "./testing.ts";
 
 const sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].find((path) => existsSync(path));
 if (sshd === undefined) {
@@ -86,6 +86,27 @@ process.exitCode = rc;
     rmSync(this.#dir, { recursive: true, force: true });
   }
 }
+
+it("a guest whose address is given is still heard: addresses and tools version, which stay when a later run hears nothing", () =>
+  withStage(async (own) => {
+    const story = await Story.begin(own, { ...windowsGuest, tools: { version: "9.4.0" } });
+    const layer = await story.layer("given");
+    const disk = await layer.disk("1");
+    // Nobody listens there, and nobody has to: this guest runs its order by itself.
+    const ssh = { username: "a", password: "b", hostKeyFingerprint: `SHA256:${"A".repeat(43)}`, address: "127.0.0.1", port: 1 };
+    const told = { ipAddresses: [expect.stringMatching(/^192\.0\.2\./)], toolsVersion: "9.4.0.0" };
+    const failed = halfMade(await layer.machine(disk, { machine: { install: [step("fails.exe")], ssh } }).catch((error) => error));
+    expect(failed.outputs).toMatchObject(told);
+    const { db } = own.sim;
+    const forgotten = () => {
+      for (const [ref] of db.all("VM_guest_metrics")) db.update("VM_guest_metrics", ref, { networks: {}, PV_drivers_version: {} });
+    };
+    own.sim.fault({ message: /VM_guest_metrics\.get_record$/, happens: forgotten, times: 99 });
+    const again = halfMade(await own.up(failed, failed.inputs).catch((error) => error));
+    expect(again.outputs).toMatchObject({ ...told, steps: [{ exitCode: 1603 }] });
+    await layer.drop({ disk, machine: again });
+    await story.end(layer);
+  }));
 
 describe.skipIf(sshd === undefined)("by SSH", () => {
   let server: Sshd;
