@@ -8,9 +8,9 @@ const ALLOWED = "allow_guest_agent_run_script";
 const tools = (runScript: boolean) => ({ version: "9.4.0", vendor: "XenServer", runScript });
 const silent = { ...windowsGuest, bootstrap: "none" as const };
 
-function allow(own: Stage): void {
+function allow(own: Stage, allowed = true): void {
   const [ref = "", pool] = own.sim.db.all("pool")[0] ?? [];
-  own.sim.db.update("pool", ref, { other_config: { ...pool?.other_config, [ALLOWED]: "true" } });
+  own.sim.db.update("pool", ref, { other_config: { ...pool?.other_config, [ALLOWED]: String(allowed) } });
 }
 
 it("the one line that is handed over is within what run-script carries", () => {
@@ -61,6 +61,24 @@ describe("by run-script", () => {
       );
     }));
 });
+
+it("what is done asks for no leave any more: where the pool takes it back, nothing fails or changes; other steps need it again", () =>
+  withStage(async (own) => {
+    allow(own);
+    const wish = { machine: { runScript: true } };
+    const story = await Story.begin(own, windowsGuest);
+    const layer = await story.layer("done");
+    const disk = await layer.disk("1", wish);
+    const machine = await layer.machine(disk, wish);
+    allow(own, false);
+    expect(await own.up(machine, machine.inputs)).toMatchObject({ changes: false });
+    const other = { ...machine.inputs, install: [step("restarts.exe")] };
+    expect((await own.check("PackagingMachine", other)).failures).toMatchObject([{ property: "runScript" }]);
+    const seal = await layer.seal(disk, "1", wish);
+    expect(await own.up(machine, machine.inputs)).toMatchObject({ changes: false });
+    await layer.drop({ disk, machine, seal });
+    await story.end(layer);
+  }));
 
 it("what a pool, an account or a guest does not allow is refused in the preview, by its property", () =>
   withStage(async (own) => {

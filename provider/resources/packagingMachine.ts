@@ -110,17 +110,20 @@ export const packagingMachine = defineResource(connectFor, {
     }
     const opened = want.disk === undefined ? undefined : await openVersion(ctx, want.connector, want.disk);
     failures.push(...stepFailures(want, opened?.entry));
+    const compared = opened !== undefined && (opened.entry.state === "Deployable" || want.runScript === true);
+    const changes = compared && failures.length === 0 ? sealedChanges(opened.entry, await partsOf(want), want.mode) : [];
     if (want.runScript === true) {
       const problem =
-        want.ssh === undefined
-          ? await runScriptProblem(xapi, opened?.entry.base?.os ?? "windows")
-          : "ssh is given, too: one of them is enough";
+        want.ssh !== undefined
+          ? "ssh is given, too: one of them is enough"
+          : isReached(opened?.entry, changes)
+            ? undefined
+            : await runScriptProblem(xapi, opened?.entry.base?.os ?? "windows");
       if (problem !== undefined) failures.push({ property: "runScript", reason: problem });
     }
     if (opened?.entry.state !== "Deployable" || failures.length > 0) return { failures };
     const { record, name, entry } = opened;
-    const parts = await partsOf(want);
-    const refusal = sealedRefusal(record, name, entry, sealedChanges(entry, parts, want.mode));
+    const refusal = sealedRefusal(record, name, entry, changes);
     return { failures: refusal === undefined ? [] : [{ property: "install", reason: refusal }] };
   },
 
@@ -172,6 +175,10 @@ export const packagingMachine = defineResource(connectFor, {
     });
   },
 });
+
+// No guest has to be reached any more: what the pool has allowed once may be forbidden by now.
+const isReached = (entry: Entry | undefined, changes: readonly string[]): boolean =>
+  entry?.state === "Deployable" || (entry?.machine?.packaged === true && changes.length === 0);
 
 // What can't run at all is told before the disk is known, too: sh is Linux's shell and no other's.
 function stepFailures(want: Known<Inputs>, entry: Entry | undefined): CheckFailure[] {
