@@ -147,17 +147,18 @@ export const payloadSerial = (vdiUuid: string): string => vdiUuid.slice(0, 16);
 /**
  * By SAN policy Windows keeps new disks of shared buses offline (learn.microsoft.com, VDS_SAN_POLICY), the PV drivers' among them, and what is on an offline disk, its
  * label too, can't be read. So it is told by its serial number; which that is, is asked of xenstore through xeniface, which comes with xenvbd (root/wmi,
- * `<vendor>XenStoreBase`). Nothing else is ever brought online; where no key says which disk it is, nothing is.
+ * `<vendor>XenStoreBase`). Each vendor's drivers have a class of their own, and one whose driver is not at work has no instance: that must not keep the others from being
+ * asked. A session lasts until it is ended (xeniface.mof, EndSession). Nothing else is ever brought online; where no key says which disk it is, nothing is.
  */
 export const BRING_ONLINE = [
   "foreach ($class in Get-CimClass -Namespace root/wmi -ClassName *XenStoreBase) {",
-  "$name = $class.CimClassName;",
-  "$base = Get-CimInstance -Namespace root/wmi -ClassName $name;",
-  "$id = (Invoke-CimMethod -InputObject $base -MethodName AddSession -Arguments @{ Id = 'xenlayer' }).SessionId;",
+  "try { $name = $class.CimClassName;",
+  "$id = (Get-CimInstance -Namespace root/wmi -ClassName $name | Invoke-CimMethod -MethodName AddSession -Arguments @{ Id = 'xenlayer' }).SessionId;",
   "$session = Get-CimInstance -Namespace root/wmi -ClassName ($name -replace 'Base', 'Session') -Filter ('SessionId=' + $id);",
-  `$serial = (Invoke-CimMethod -InputObject $session -MethodName GetValue -Arguments @{ Pathname = '${PAYLOAD_KEY}' }).value;`,
-  "foreach ($disk in Get-Disk) { if ($disk.IsOffline -and ($serial.Length -eq 16) -and ($disk.SerialNumber -like ($serial + '*'))) {",
-  "Set-Disk -Number $disk.Number -IsOffline $false; Set-Disk -Number $disk.Number -IsReadOnly $false } } }",
+  `try { $told = (Invoke-CimMethod -InputObject $session -MethodName GetValue -Arguments @{ Pathname = '${PAYLOAD_KEY}' }).value;`,
+  "foreach ($disk in Get-Disk) { if ($disk.IsOffline -and ($told.Length -eq 16) -and ($disk.SerialNumber -like ($told + '*'))) {",
+  "$disk | Set-Disk -IsOffline $false; $disk | Set-Disk -IsReadOnly $false } }",
+  "} finally { Invoke-CimMethod -InputObject $session -MethodName EndSession } } catch { } }",
 ].join(" ");
 
 // Drive letters say nothing: a disk is ours by its label and what is on it. A disk may come late, when its driver is installed at this very start.

@@ -21,6 +21,8 @@ const tools = z.strictObject({
   vendor: z.string().default("XenServer"),
   /** Windows: the agent runs scripts that xapi hands it (`control/feature-xs-batcmd`), as Citrix' and XenServer's did. */
   runScript: z.boolean().optional(),
+  /** Windows: vendors whose classes WMI knows too, without an instance, as their drivers are not at work. */
+  otherVendors: z.array(z.string()).optional(),
 });
 export type Tools = z.output<typeof tools>;
 

@@ -71,7 +71,11 @@ export class Windows implements Host {
       system: () => this.#booted,
       others: () => processes?.(),
       toolsInstalled: () => this.#announce(),
-      bringOnline: (path) => this.#bringOnline(path),
+      xeniface: {
+        classes: () => this.#xenstoreClasses(),
+        bringOnline: (path) => this.#bringOnline(path),
+        leftOpen: () => host.log("a session of xeniface is left open"),
+      },
       startTask: (task, name) => this.#startTask(task, name),
     });
     const [system] = host.disks;
@@ -148,8 +152,14 @@ export class Windows implements Host {
   }
 
   /** xeniface, which comes with the tools, shows xenstore by WMI. */
+  #xenstoreClasses(): boolean[] {
+    const { tools } = this.#descriptor;
+    const others = tools === false ? [] : (tools.otherVendors ?? []).map(() => false);
+    return this.#talks ? [...others, true] : others;
+  }
+
   #bringOnline(path: string): boolean {
-    const wanted = this.#talks ? this.#host.xenstore.read(path) : undefined;
+    const wanted = this.#host.xenstore.read(path);
     if (wanted === undefined) return false;
     for (const { userdevice, serial, disk } of this.#host.disks.slice(1)) {
       if (this.#descriptor.newDisks === "online" || serial !== wanted) continue;

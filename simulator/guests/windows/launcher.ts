@@ -3,7 +3,7 @@
 import type { Boot } from "../boot.ts";
 import type { WindowsDescriptor } from "../descriptor.ts";
 import type { GuestHost } from "../machine.ts";
-import { powershell } from "./powershell.ts";
+import { powershell, type Xeniface } from "./powershell.ts";
 import type { Answer, Process } from "./process.ts";
 import { imageOf, programFor, runProgram } from "./programs.ts";
 import { askRestart } from "./restarts.ts";
@@ -23,7 +23,7 @@ export interface Surroundings {
   others(): readonly string[] | undefined;
   /** VM tools were installed. */
   toolsInstalled(): void;
-  bringOnline(path: string): boolean;
+  readonly xeniface: Xeniface;
   startTask(task: ScheduledTask, name: string): void;
 }
 
@@ -52,7 +52,7 @@ export class Launcher {
   }
 
   async launch(line: string, name: string, args: readonly string[], process: Process): Promise<number | undefined> {
-    const { boot, bringOnline, system } = this.#around;
+    const { boot, xeniface, system } = this.#around;
     const { files } = this.#windows;
     if (boot.signal.aborted) throw boot.signal.reason;
     const declared = await this.#declared(line, name, process);
@@ -66,7 +66,7 @@ export class Launcher {
           files,
           declared: (text, program, from) => this.#declared(text, program, from),
           ask: (text) => askRestart(system().registry, text),
-          bringOnline,
+          xeniface,
           start: (program, from) =>
             boot.run(program, () => new Shell(this.#windows, { ...from, env: from.env.copy() }).runLine(`"${program}"`)),
         }),

@@ -4,14 +4,23 @@
 import type { Files } from "./files.ts";
 import type { Answer, Process } from "./process.ts";
 
+/** xeniface, by whose classes WMI shows xenstore. */
+export interface Xeniface {
+  /** Those that WMI knows, in its order: whether the class has an instance. */
+  classes(): readonly boolean[];
+  /** Brings that offline disk online whose serial number this path of xenstore holds; false: the path can't be read. */
+  bringOnline(path: string): boolean;
+  /** A session was begun and not ended. */
+  leftOpen(): void;
+}
+
 export interface PowerShellHost {
   readonly files: Files;
   /** Runs a declared program; undefined: there is none for this line. */
   declared(line: string, name: string, process: Process): Promise<number | undefined>;
   /** What a line finds out by CIM or COM; undefined: it asks for nothing of the kind. */
   ask(line: string): Answer | undefined;
-  /** Brings that offline disk online whose serial number this path of xenstore holds; false: there is no way to read it. */
-  bringOnline(path: string): boolean;
+  readonly xeniface: Xeniface;
   /** Starts a program and does not wait for it. */
   start(path: string, process: Process): void;
 }
@@ -48,11 +57,7 @@ class Script {
   }
 
   async #statements(text: string): Promise<number | undefined> {
-    if (/\bSet-Disk\b[^;}]*-IsOffline \$false/i.test(text)) {
-      const [, path = ""] = /-MethodName GetValue -Arguments @\{ Pathname = '([^']*)' \}/i.exec(text) ?? [];
-      const told = /\.SerialNumber -like/i.test(text) && this.#host.bringOnline(path);
-      return told ? undefined : 1;
-    }
+    if (/\bSet-Disk\b[^;}]*-IsOffline \$false/i.test(text)) return this.#bringOnline(text);
     const answer = this.#host.ask(text);
     if (answer !== undefined) {
       this.#process.out.write(answer.out);
@@ -66,6 +71,21 @@ class Script {
       .split(/\r?\n/)) {
       const rc = await this.#statement(line.trim());
       if (rc !== undefined) return rc;
+    }
+    return undefined;
+  }
+
+  // Under 'Stop' a method of no instance and a path that isn't there end the script, or what the nearest `catch` is of.
+  #bringOnline(text: string): number | undefined {
+    const { xeniface } = this.#host;
+    const [, path = ""] = /-MethodName GetValue -Arguments @\{ Pathname = '([^']*)' \}/i.exec(text) ?? [];
+    if (!/\.SerialNumber -like/i.test(text)) return 1;
+    const caught = /\bforeach \(\$class in [^)]*\) \{ try \{.*\} catch \{ \} \}$/i.test(text.trim());
+    for (const instance of xeniface.classes()) {
+      const told = instance && xeniface.bringOnline(path);
+      const ended = told ? /-MethodName EndSession\b/i : /\bfinally \{[^}]*-MethodName EndSession\b/i;
+      if (instance && !ended.test(text)) xeniface.leftOpen();
+      if (!told && !caught) return 1;
     }
     return undefined;
   }
