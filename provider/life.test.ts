@@ -431,7 +431,15 @@ it("retention keeps what it says and removes the rest, never what is used", asyn
     const names = async () => [...(await layer.record()).versions.keys()].sort();
     // Each on the OS layer, so that they may be built at the same time.
     const wish = { disk: { osVersion: "1.0" }, machine: { install: [] } };
-    const versions = await Promise.all(["1", "2", "3", "4"].map((name) => layer.version(name, wish)));
+    const built = await Promise.all(
+      ["1", "2", "3", "4"].map(async (name) => {
+        const disk = await layer.disk(name, wish);
+        return { name, disk, machine: await layer.machine(disk, wish) };
+      }),
+    );
+    // One after the other: which is older must be told by the time of its seal.
+    const versions: Version[] = [];
+    for (const { name, ...made } of built) versions.push({ ...made, seal: await layer.seal(made.disk, name, wish) });
     const [first, ...others] = versions.sort((a, b) => (String(a.seal.outputs.sealedAt) < String(b.seal.outputs.sealedAt) ? -1 : 1));
     if (first === undefined) throw new Error("no versions");
     const [oldest, older, newer, held] = [first, ...others].map(({ disk }) => String(disk.inputs.version));

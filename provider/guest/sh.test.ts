@@ -16,7 +16,7 @@ if (process.env.CI === "true" && shells.length < 2) throw new Error("busybox is 
 const folders: string[] = [];
 afterEach(() => {
   // What a killed shell had started may still be writing.
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
 });
 
 class Machine {
