@@ -95,8 +95,7 @@ export class EnginePath implements AsyncDisposable {
       if ("signals" in way) for (const signal of way.signals) await heard(engine, signal);
       else left = kill(engine, way.victim);
     };
-    const moment: Partial<FaultRule> = "signals" in way || way.victim === "engine" ? {} : { cut: true };
-    simulator.fault({ message: CALL, after: n, ...("when" in way && way.when === "after" ? { when: "after" } : moment), happens });
+    simulator.fault({ message: CALL, after: n, ...momentOf(way), happens });
     const first = await this.run(operation, (child) => {
       engine = child;
     });
@@ -161,6 +160,13 @@ export class EnginePath implements AsyncDisposable {
       ["state", this.stack.state],
     ];
   }
+}
+
+/** A call before which its provider is killed never comes; any other is done. */
+function momentOf(way: EngineWay): Partial<FaultRule> {
+  if ("signals" in way) return {};
+  if (way.when === "after") return { when: "after" };
+  return way.victim === "engine" ? {} : { cut: true };
 }
 
 /** Sends a signal to an engine and waits until it says that it has it, or has ended. */

@@ -84,9 +84,9 @@ async function created(xapi: Xapi, fresh: { name_label: string; other_config: Re
   } catch (error) {
     if (!(error instanceof XapiError) || error.code !== OUTCOME_UNKNOWN) throw error;
     const found = await xapi.find("VDI", { name_label: fresh.name_label });
-    const own = found.find(({ other_config }) => other_config[CLAIM] === fresh.other_config[CLAIM]);
-    if (own === undefined) throw error;
-    return own.$ref;
+    const made = found.find(({ other_config }) => other_config[CLAIM] === fresh.other_config[CLAIM]);
+    if (made === undefined) throw error;
+    return made.$ref;
   }
 }
 

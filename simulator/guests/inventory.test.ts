@@ -11,13 +11,9 @@ import { TestMachine } from "./testing.ts";
 
 beforeAll(() => FatVolume.ready());
 
-const machines: TestMachine[] = [];
-afterEach(() => {
-  for (const machine of machines.splice(0)) machine.remove();
-});
+afterEach(() => TestMachine.removeAll());
 
 async function inventoryOf(machine: TestMachine, os: "windows" | "linux"): Promise<Inventory> {
-  machines.push(machine);
   // Whether the guest is ready is another test's question.
   const policies = Object.fromEntries(checks.map(({ id }) => [id, "ignore"]));
   const order = buildOrder({ order: "finalize", os, layer: "XenServer", version: "2.4", policies });

@@ -20,17 +20,12 @@ if (problem !== undefined) {
 
 beforeAll(() => FatVolume.ready());
 
-const machines: TestMachine[] = [];
-afterEach(() => {
-  for (const machine of machines.splice(0)) machine.remove();
-});
+afterEach(() => TestMachine.removeAll());
 
 type LinuxInput = Extract<DescriptorInput, { guest: "linux" }>;
 
 function linux(descriptor: Partial<LinuxInput> = {}, clock = virtualClock({ start: Date.UTC(2026, 10, 23, 8) })): TestMachine {
-  const machine = new TestMachine({ guest: "linux", bootstrap: "xenlayer", ...descriptor }, clock);
-  machines.push(machine);
-  return machine;
+  return new TestMachine({ guest: "linux", bootstrap: "xenlayer", ...descriptor }, clock);
 }
 
 const scripts = (run: string): Record<string, string> => ({ "xenlayer/run.sh": run });

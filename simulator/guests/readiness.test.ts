@@ -5,24 +5,13 @@ import { buildOrder, type OrderRequest } from "../../provider/guest/order.ts";
 import { readPayload, writePayload } from "../../provider/guest/payload.ts";
 import { judgeFinalize, type Verdict } from "../../provider/guest/verdict.ts";
 import { FatVolume } from "../storage/fat.ts";
-import type { DescriptorInput } from "./descriptor.ts";
-import { TestMachine } from "./testing.ts";
+import { TestMachine, type WindowsInput, windows } from "./testing.ts";
 
 beforeAll(() => FatVolume.ready());
 
-const machines: TestMachine[] = [];
-afterEach(() => {
-  for (const machine of machines.splice(0)) machine.remove();
-});
+afterEach(() => TestMachine.removeAll());
 
-type WindowsInput = Extract<DescriptorInput, { guest: "windows" }>;
 type Registry = NonNullable<WindowsInput["registry"]>;
-
-function windows(descriptor: Partial<WindowsInput> = {}): TestMachine {
-  const machine = new TestMachine({ guest: "windows", bootstrap: "xenlayer", ...descriptor });
-  machines.push(machine);
-  return machine;
-}
 
 async function finalize(machine: TestMachine, given: Partial<OrderRequest> = {}): Promise<Verdict> {
   const order = buildOrder({ order: "finalize", os: "windows", layer: "XenServer", version: "2.4", ...given });

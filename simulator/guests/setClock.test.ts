@@ -5,23 +5,12 @@ import { buildOrder, type OrderRequest } from "../../provider/guest/order.ts";
 import { readPayload, writePayload } from "../../provider/guest/payload.ts";
 import { judgeFinalize, judgePackage } from "../../provider/guest/verdict.ts";
 import { FatVolume } from "../storage/fat.ts";
-import type { DescriptorInput } from "./descriptor.ts";
-import { TestMachine } from "./testing.ts";
+import { TestMachine, type WindowsInput, windows } from "./testing.ts";
 import { CLOCK_KEY } from "./windows/wallClock.ts";
 
 beforeAll(() => FatVolume.ready());
 
-const machines: TestMachine[] = [];
-afterEach(() => {
-  for (const machine of machines.splice(0)) machine.remove();
-});
-
-type WindowsInput = Extract<DescriptorInput, { guest: "windows" }>;
-function windows(descriptor: Partial<WindowsInput> = {}): TestMachine {
-  const machine = new TestMachine({ guest: "windows", bootstrap: "xenlayer", ...descriptor });
-  machines.push(machine);
-  return machine;
-}
+afterEach(() => TestMachine.removeAll());
 
 async function carryOut(machine: TestMachine, given: Partial<OrderRequest>) {
   const order = buildOrder({ order: "package", os: "windows", layer: "XenServer", version: "2.4", ...given });

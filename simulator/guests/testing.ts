@@ -15,6 +15,12 @@ const MIB = 1024 * 1024;
 export const PAYLOAD_UUID = "5f3a6c1e-0c1b-4a54-9a0e-6d5f2b7c9e11";
 
 export class TestMachine {
+  static readonly #made: TestMachine[] = [];
+  /** All that were made since; after each test. */
+  static removeAll(): void {
+    for (const machine of TestMachine.#made.splice(0)) machine.remove();
+  }
+
   readonly root = mkdtempSync(join(tmpdir(), "xapi-guest-"));
   readonly store = new DiskStore(join(this.root, "disks"));
   readonly lines: string[] = [];
@@ -33,6 +39,7 @@ export class TestMachine {
   readonly #domain = { controller: new AbortController() };
 
   constructor(descriptor: DescriptorInput | string, clock: Clock = virtualClock({ start: Date.UTC(2026, 10, 23, 8) })) {
+    TestMachine.#made.push(this);
     this.clock = clock;
     this.systemDisk = this.store.create("system", 64 * MIB);
     const volume = FatVolume.format(this.systemDisk, { label: "SYSTEM", partitioned: "mbr" });
@@ -147,3 +154,9 @@ function textOf(disk: Disk, path: string): string | undefined {
   const data = FatVolume.open(disk)?.readFile(path);
   return data === undefined ? undefined : new TextDecoder().decode(data);
 }
+
+export type WindowsInput = Extract<DescriptorInput, { guest: "windows" }>;
+
+/** A modelled Windows with our bootstrap. */
+export const windows = (descriptor: Partial<WindowsInput> = {}): TestMachine =>
+  new TestMachine({ guest: "windows", bootstrap: "xenlayer", ...descriptor });

@@ -4,23 +4,11 @@ import { buildOrder, type OrderRequest } from "../../provider/guest/order.ts";
 import { type PayloadContent, readPayload, writePayload } from "../../provider/guest/payload.ts";
 import { judgeFinalize, judgePackage, type Verdict } from "../../provider/guest/verdict.ts";
 import { FatVolume } from "../storage/fat.ts";
-import type { DescriptorInput } from "./descriptor.ts";
-import { TestMachine } from "./testing.ts";
+import { TestMachine, type WindowsInput, windows } from "./testing.ts";
 
 beforeAll(() => FatVolume.ready());
 
-const machines: TestMachine[] = [];
-afterEach(() => {
-  for (const machine of machines.splice(0)) machine.remove();
-});
-
-type WindowsInput = Extract<DescriptorInput, { guest: "windows" }>;
-
-function windows(descriptor: Partial<WindowsInput> = {}): TestMachine {
-  const machine = new TestMachine({ guest: "windows", bootstrap: "xenlayer", ...descriptor });
-  machines.push(machine);
-  return machine;
-}
+afterEach(() => TestMachine.removeAll());
 
 const request = (given: Partial<OrderRequest>): OrderRequest => ({
   order: "package",
@@ -320,7 +308,6 @@ describe("what the guest says and hears", () => {
 
   it("hangs with a sentence in its log when the descriptor is malformed", async () => {
     const machine = new TestMachine('{ "guest": "windows", "bootstrap": "xenlayer", "bootSecond": 3 }');
-    machines.push(machine);
     machine.boot().catch(() => {});
     await machine.said('is refused: (root): Unrecognized key: "bootSecond"');
   });

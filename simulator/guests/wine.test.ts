@@ -31,19 +31,16 @@ const WINE = { timeout: 300_000, retry: 2 };
 
 beforeAll(() => FatVolume.ready());
 
-const machines: TestMachine[] = [];
 const folders: string[] = [];
 afterEach(() => {
-  for (const machine of machines.splice(0)) machine.remove();
+  TestMachine.removeAll();
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
 type WineInput = Extract<DescriptorInput, { guest: "wine" }>;
 
 function wine(descriptor: Partial<WineInput> = {}, clock = virtualClock({ start: Date.UTC(2026, 10, 23, 8) })): TestMachine {
-  const machine = new TestMachine({ guest: "wine", bootstrap: "xenlayer", ...descriptor }, clock);
-  machines.push(machine);
-  return machine;
+  return new TestMachine({ guest: "wine", bootstrap: "xenlayer", ...descriptor }, clock);
 }
 
 function folder(): string {

@@ -78,10 +78,13 @@ export class FatVolume {
   /** Replaces the file or makes it, with the folders on its way. When space runs out, nothing of it stays. */
   writeFile(path: string, data: Uint8Array | string): void {
     const bytes = typeof data === "string" ? Buffer.from(data, "utf8") : data;
-    const parts = path.split("/").filter((part) => part !== "");
-    for (let depth = 1; depth < parts.length; depth++) {
-      this.makeFolder(parts.slice(0, depth).join("/"));
-    }
+    const folders = path
+      .split("/")
+      .filter((part) => part !== "")
+      .slice(0, -1);
+    // Mostly they are there: one look instead of one each.
+    if (this.#stat(folders.join("/"))?.directory !== true)
+      for (const depth of folders.keys()) this.makeFolder(folders.slice(0, depth + 1).join("/"));
     try {
       this.#file(`write ${path}`, path, FatFs.FA_WRITE | FatFs.FA_CREATE_ALWAYS, ({ ff, file, buffer, count }) => {
         for (let done = 0; done < bytes.length; ) {

@@ -46,7 +46,8 @@ export function ospp({ office }: WindowsDescriptor, system: System, script: stri
   );
 }
 
-const NO_REARM_LEFT = 0xc004d307;
+/** Of the licensing service, as an exit code. */
+export const NO_REARM_LEFT = 0xc004d307 | 0;
 
 /** OSPPREARM.EXE by its full path; undefined: this is no such program. */
 export function ospprearm({ office }: WindowsDescriptor, system: System, path: string): Answer | undefined {
@@ -54,7 +55,7 @@ export function ospprearm({ office }: WindowsDescriptor, system: System, path: s
   if (system.office.rearmCount === 0)
     return complained(
       "ERROR CODE: 0xC004D307\r\nERROR DESCRIPTION: The Software Licensing Service reported that the maximum allowed number of re-arms has been exceeded. You must re-install the OS before trying to re-arm again.\r\n",
-      NO_REARM_LEFT | 0,
+      NO_REARM_LEFT,
     );
   system.office.rearmCount--;
   system.office.frozen = true;

@@ -4,7 +4,7 @@
 import type { WindowsDescriptor } from "../descriptor.ts";
 import type { Files } from "./files.ts";
 import { pnputil, regExport } from "./inventory.ts";
-import { ospp, ospprearm } from "./office.ts";
+import { NO_REARM_LEFT, ospp, ospprearm } from "./office.ts";
 import { type Answer, argumentsOf, complained, type Process, said } from "./process.ts";
 import { reg } from "./registry.ts";
 import type { System } from "./system.ts";
@@ -97,8 +97,6 @@ const LICENCES: Readonly<Record<string, string>> = {
   OEM_DM: "OEM:DM",
 };
 // SL_E_REARM_LIMIT… as slmgr.vbs hands it on: the HRESULT is its exit code.
-const NO_REARM_LEFT = 0xc004d307;
-
 const cscript: BuiltIn = ({ system, descriptor }, args) => {
   const [script = "", verb = ""] = args.filter((argument) => !argument.startsWith("//"));
   const office = ospp(descriptor, system, script, verb);
@@ -109,7 +107,7 @@ const cscript: BuiltIn = ({ system, descriptor }, args) => {
     if (system.kms.rearmCount === 0)
       return said(
         "Error: 0xC004D307 The maximum allowed number of re-arms has been exceeded. You must re-install the OS before trying to re-arm again. \r\n",
-        NO_REARM_LEFT | 0,
+        NO_REARM_LEFT,
       );
     system.kms.rearmCount--;
     system.kms.rearmed = true;
