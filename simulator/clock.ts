@@ -2,14 +2,12 @@
  * Simulated time. Durations of guests, tasks and hosts go through a Clock, and nothing else does: a client's own waits (the timeout of event.from, HTTP timeouts)
  * stay real, or clients would spin.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
-
 export interface Clock {
   /** Milliseconds since the epoch, simulated. */
   now(): number;
   /** Sleeps for a simulated duration; rejects with the signal's reason when aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Runs real work, such as a child process: simulated time does not jump meanwhile. Sleeping inside it gives the time free until it wakes. */
+  /** Runs real work, such as a child process: simulated time does not jump meanwhile, so the work itself must not wait for it. */
   busy<T>(work: () => Promise<T>): Promise<T>;
   /** Ends all timers; sleepers are left asleep. */
   close(): void;
@@ -104,7 +102,6 @@ export function virtualClock(options: { start?: number } = {}): Clock {
   let working = 0;
   let watching = false;
   const sleepers = new Sleepers();
-  const section = new AsyncLocalStorage<true>();
 
   const watch = () => {
     if (watching || closed || !sleepers.next) return;
@@ -133,22 +130,15 @@ export function virtualClock(options: { start?: number } = {}): Clock {
 
   return {
     now: () => time,
-    sleep: async (ms, signal) => {
-      const inside = section.getStore();
-      if (inside) working -= 1;
+    sleep: (ms, signal) => {
       const slept = sleepers.add(time + Math.max(0, ms), signal);
       watch();
-      try {
-        await slept;
-      } finally {
-        if (inside) working += 1;
-      }
+      return slept;
     },
     busy: async (work) => {
-      if (section.getStore()) return work();
       working += 1;
       try {
-        return await section.run(true, work);
+        return await work();
       } finally {
         working -= 1;
         watch();
