@@ -76,7 +76,7 @@ describe("KMS", () => {
     withLayer("kms", async (layer) => {
       const version = await layer.version("1", { seal: { kms: "rearm" } });
       const { report } = await reportOf(version.seal);
-      expect(report.kms).toMatchObject({ state: "ready", before: 5, after: 4 });
+      expect(report.kms).toMatchObject({ state: "ready", before: 5, message: expect.stringContaining("rearmed once") });
       await layer.drop(version);
     }));
 

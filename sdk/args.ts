@@ -572,7 +572,7 @@ export interface ReportKms {
   message: string;
   /** Remaining count before the rearm. */
   before?: number | undefined;
-  /** Remaining count after it. */
+  /** Remaining count after it; Windows shows it after its next start only, and then it is absent here. */
   after?: number | undefined;
 }
 

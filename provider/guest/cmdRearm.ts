@@ -1,6 +1,6 @@
 // The rearms in a Windows guest: what is asked of them before anything else, and what is done as the last act before the last sample. Office's comes first: when it fails, Windows' own
 // count is not spent.
-import { KMS_COMMANDS, KMS_TEXTS } from "./facts/kms.ts";
+import { KMS_COMMANDS, KMS_REARMED, KMS_TEXTS } from "./facts/kms.ts";
 import { OFFICE_PLACES, OFFICE_TEXTS } from "./facts/office.ts";
 import type { Order } from "./order.ts";
 
@@ -52,7 +52,13 @@ set kms=yes
 const kmsRearm = `if "%kms%"=="no" goto kms_rearmed
 >out\\kms\\started echo %id%
 echo xenlayer: rearming KMS
-${slmgr(KMS_COMMANDS.rearm, "rearm")}${slmgr(KMS_COMMANDS.show, "after")}:kms_rearmed
+${slmgr(KMS_COMMANDS.rearm, "rearm")}if not "%rc%"=="0" goto kms_failed
+${slmgr(KMS_COMMANDS.show, "after")}set text=${KMS_TEXTS.count}
+if "%rc%"=="${KMS_REARMED}" set text=${KMS_TEXTS.rearmed}
+if not "%rc%"=="0" if not "%rc%"=="${KMS_REARMED}" goto kms_failed
+find "%text%" out\\kms\\after.out >nul
+if not "%errorlevel%"=="0" goto kms_failed
+:kms_rearmed
 `;
 
 const kmsStops = (manual: boolean): string => `
@@ -63,6 +69,10 @@ ${stopped(manual)}
 :kms_none
 set blocked= kms
 echo KMS: the remaining rearm count is 0, so this machine can't be rearmed.
+${stopped(manual)}
+:kms_failed
+set blocked= kms
+echo KMS: slmgr has not rearmed this machine, or does not say so, see out\\kms
 ${stopped(manual)}
 :kms_spent
 set blocked= kms

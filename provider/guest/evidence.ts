@@ -2,6 +2,7 @@
 // for the judge.
 import { z } from "zod";
 import type { Raw } from "./fact.ts";
+import type { KmsEvidence } from "./facts/kms.ts";
 import { OFFICE_PLACES, type OfficeEvidence } from "./facts/office.ts";
 import { type Order, order } from "./order.ts";
 import type { Reader } from "./payloadFiles.ts";
@@ -43,7 +44,7 @@ export interface PayloadReport {
   /** By round: a, b, c and earlier attempts (1-a, 1-b, …). */
   readonly rounds: ReadonlyMap<string, RoundReport>;
   readonly fixes: readonly { attempt: number; fix: string; rc: number }[];
-  readonly kms: { readonly before?: Raw; readonly rearm?: Raw; readonly after?: Raw /** The boot that rearmed. */; readonly boot?: string };
+  readonly kms: KmsEvidence;
   /** Absent: nothing was asked of Office. */
   readonly office?: OfficeEvidence;
   /** What is installed, as it was answered (inventory.ts); absent: nothing was asked, or not come to. */

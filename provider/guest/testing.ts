@@ -151,6 +151,15 @@ export const licensing = (channel: string, count: number | string, label = "Rema
   );
 export const rearmed = said(crlf("Command completed successfully.", "Please restart the system for the changes to take effect."));
 
+// issue: clong/DetectionLab#902, printed by slmgr.vbs /dlv from the rearm to the next start; the exit code is slmgr.vbs' own (ExitScript Err.Number).
+export const trustedStoreRearmed = said(
+  crlf(
+    "Software licensing service version: 10.0.18362.418",
+    "Error: 0xC004D302 On a computer running Microsoft Windows non-core edition, run `slui.exe 0x2a 0xC004D302` to display the error text.",
+  ),
+  -1073425662,
+);
+
 // documentation: learn.microsoft.com, manage-bde status.
 export const bitLocker = (percent: string, rc: number): Raw =>
   said(
@@ -297,9 +306,7 @@ export function quietPayload(
     steps: [],
     rounds: new Map(["a", "b", "c"].map((name) => [name, round])),
     fixes: [],
-    kms: order.kms.rearm
-      ? { before: licensing("VOLUME_KMSCLIENT", 1001), rearm: rearmed, after: licensing("VOLUME_KMSCLIENT", 1000), boot: "1-4711" }
-      : {},
+    kms: order.kms.rearm ? { before: licensing("VOLUME_KMSCLIENT", 1001), rearm: rearmed, after: trustedStoreRearmed, boot: "1-4711" } : {},
     ...(order.office.rearm ? { office: officeRearmed } : {}),
     problems: [],
     ...more,

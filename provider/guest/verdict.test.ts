@@ -160,6 +160,12 @@ describe("a finalize", () => {
         {},
         "earlier boot",
       ],
+      [
+        "is blocked when the guest went down while it was rearmed",
+        { before: client(5), boot: "1-4710" },
+        { state: "blocked" as const, blocked: ["kms"], round: "" },
+        "one count may be spent",
+      ],
       ["is blocked when the guest says ready and was not rearmed", { before: client(5) }, {}, "not rearmed"],
       [
         "is blocked when slmgr's labels can't be read",
@@ -179,7 +185,11 @@ describe("a finalize", () => {
         state: "ready",
         kms: { state: "notApplicable" },
       });
-      expect(judgeFinalize(order, quietPayload(order)).kms).toMatchObject({ state: "ready", before: 1001, after: 1000 });
+      const { kms } = judgeFinalize(order, quietPayload(order));
+      expect(kms).toMatchObject({ state: "ready", before: 1001 });
+      expect(kms).not.toHaveProperty("after");
+      const shown = { ...quietPayload(order).kms, after: client(1000) };
+      expect(judgeFinalize(order, quietPayload(order, { kms: shown })).kms).toMatchObject({ before: 1001, after: 1000 });
     });
 
     it("is blocked when a guest was rearmed that nobody asked to be", () => {

@@ -237,6 +237,7 @@ function kmsOf(order: Order, payload: PayloadReport, report: GuestReport): Verdi
     judged.state === "failed" &&
     payload.kms.rearm === undefined &&
     report.state !== "ready" &&
+    !report.blocked.includes("kms") &&
     judged.before !== undefined &&
     judged.before > 0
   ) {

@@ -157,7 +157,7 @@ export const report = z
         state: z.enum(["ready", "notApplicable", "failed", "off"]).describe("What became of the rearm."),
         message: text("In one sentence."),
         before: whole("Remaining count before the rearm.").optional(),
-        after: whole("Remaining count after it.").optional(),
+        after: whole("Remaining count after it; Windows shows it after its next start only, and then it is absent here.").optional(),
       })
       .meta({ title: "ReportKms" })
       .describe("The KMS rearm."),

@@ -184,7 +184,39 @@ describe("finalize", () => {
   it("rearms KMS once, as the last act", async () => {
     const machine = windows({ kms: { channel: "VOLUME_KMSCLIENT", rearmCount: 2 } });
     const verdict = await finalize(machine, { kms: true });
-    expect(verdict).toMatchObject({ state: "ready", kms: { state: "ready", before: 2, after: 1 } });
+    expect(verdict).toMatchObject({ state: "ready", kms: { state: "ready", before: 2 } });
+    expect(verdict.kms.message).toBe("KMS: rearmed once, remaining count 2 before; Windows shows what is left after its next start");
+    expect(machine.file("XAPISIM/STATE.JSON")).toContain('"rearmCount": 1');
+  });
+
+  it("rearms nothing a second time in one order, whatever becomes of the first", async () => {
+    const machine = windows({ kms: { channel: "VOLUME_KMSCLIENT", rearmCount: 5 } });
+    const order = buildOrder(request({ order: "finalize", kms: true }));
+    machine.insert(await writePayload({ order }));
+    const cut = machine.boot().catch(() => {});
+    await machine.said("rearming KMS");
+    machine.cut();
+    await cut;
+    const before = /"rearmCount": \d/.exec(machine.file("XAPISIM/STATE.JSON") ?? "")?.[0];
+    await machine.run();
+    const verdict = judgeFinalize(order, await readPayload(machine.payload()));
+    expect(verdict).toMatchObject({ state: "blocked", summary: expect.stringMatching(/^KMS: .*(went down meanwhile|in an earlier boot)/) });
+    expect(machine.file("XAPISIM/STATE.JSON")).toContain(before);
+  });
+
+  it("stops when slmgr does not rearm", async () => {
+    const machine = windows({ kms: { channel: "VOLUME_KMSCLIENT", rearmCount: 2 } });
+    const order = buildOrder(request({ order: "finalize", kms: true }));
+    // Rearmed by somebody else meanwhile: to slmgr it is done, and the restart is what it waits for.
+    const [first] = order.facts;
+    if (first === undefined) throw new Error("no fact");
+    const spent = { ...first, command: 'cscript //nologo "%SystemRoot%\\System32\\slmgr.vbs" /rearm' };
+    const quiet = { kind: "exitCode" as const, codes: [0, -1073425662] };
+    machine.insert(await writePayload({ order: { ...order, facts: [{ ...spent, quiet }] } }));
+    await machine.run();
+    const payload = await readPayload(machine.payload());
+    expect(payload.report).toMatchObject({ state: "blocked", blocked: ["kms"] });
+    expect(judgeFinalize(order, payload).summary).toMatch(/^KMS: slmgr \/rearm ended with -1073425662/);
     expect(machine.file("XAPISIM/STATE.JSON")).toContain('"rearmCount": 1');
   });
 

@@ -298,6 +298,31 @@ describe("KMS", () => {
   const client = (count: number | string, label?: string) => fixture.licensing("VOLUME_KMSCLIENT", count, label);
   it.each([
     [
+      "believes what Windows says of the rearm until its next start, and makes up no count",
+      { before: client(3), rearm: fixture.rearmed, after: fixture.trustedStoreRearmed },
+      "ready",
+      "KMS: rearmed once, remaining count 3 before; Windows shows what is left after its next start",
+    ],
+    [
+      "fails when slmgr ends as after a rearm and does not say so",
+      { before: client(3), rearm: fixture.rearmed, after: { ...fixture.trustedStoreRearmed, out: "" } },
+      "failed",
+      "could not be read after the rearm",
+    ],
+    [
+      "fails when slmgr shows another error after the rearm",
+      { before: client(3), rearm: fixture.rearmed, after: said("Error: 0xC004D301", -1073425663) },
+      "failed",
+      "could not be read after the rearm",
+    ],
+    [
+      "does not take the words of a rearm for the rearm",
+      { before: client(3), rearm: said("Error: 0xC004D302", -1073425662), after: fixture.trustedStoreRearmed },
+      "failed",
+      "slmgr /rearm ended with -1073425662",
+    ],
+    ["says that a rearm was broken off", { before: client(3), boot: "1-4711" }, "failed", "one count may be spent"],
+    [
       "rearms a KMS client once and shows both counts",
       { before: client(1001), rearm: fixture.rearmed, after: client(1000) },
       "ready",

@@ -1,5 +1,8 @@
 // KMS: each layer is rearmed once, as the very last act, so that every image made from it gets a client id of its own.
 // slmgr's labels are localised (the channel's name is not): a count that can't be read is an error and said so, never a guess.
+// From the rearm to the next start slmgr.vbs /dlv prints the version of its service and ends with SL_REMAPPING_SP_PUB_TS_REARMED, "The security processor reported
+// that the trusted data store was rearmed" (its QuitIfError: the number is printed and is the exit code, in every language; clong/DetectionLab#902 shows it). So it
+// proves the rearm, and the count that is left can't be seen from the boot that rearms.
 import { absent, type Raw, type Reading, unknown, value, words } from "../fact.ts";
 
 const SLMGR = 'cscript //nologo "%SystemRoot%\\System32\\slmgr.vbs"';
@@ -12,7 +15,11 @@ export const KMS_TEXTS = {
   count: "Remaining Windows rearm count: ",
   none: "Remaining Windows rearm count: 0",
   notApplicable: "Remaining Windows rearm count: 4294967295",
+  rearmed: "0xC004D302",
 } as const;
+
+/** 0xC004D302 as cscript hands it on. */
+export const KMS_REARMED = -1073425662;
 
 export interface Licensing {
   /** VOLUME_KMSCLIENT, VOLUME_MAK, RETAIL, OEM_DM, TIMEBASED_EVAL, … */
@@ -48,6 +55,8 @@ export interface KmsEvidence {
   readonly before?: Raw;
   readonly rearm?: Raw;
   readonly after?: Raw;
+  /** The boot that has begun a rearm. */
+  readonly boot?: string;
 }
 
 const REFUSED = "If you are using KMS licensing, the rearm count must be > 0";
@@ -76,7 +85,10 @@ export function judgeKms(evidence: KmsEvidence): KmsJudgement {
       ...counts,
     };
   }
-  if (evidence.rearm === undefined) return { state: "failed", message: "KMS: the guest was not rearmed", ...counts };
+  if (evidence.rearm === undefined) {
+    const cut = evidence.boot === undefined ? "" : " to its end: it went down meanwhile, and one count may be spent; finalize it anew";
+    return { state: "failed", message: `KMS: the guest was not rearmed${cut}`, ...counts };
+  }
   // Of a program that works it says so; one that does not prints nothing and ends with 0 as well.
   if (evidence.rearm.rc === 0 && evidence.rearm.out.trim() === "")
     return { state: "failed", message: "KMS: slmgr /rearm said nothing", ...counts };
@@ -87,6 +99,12 @@ export function judgeKms(evidence: KmsEvidence): KmsJudgement {
       ...counts,
     };
   }
+  if (evidence.after?.rc === KMS_REARMED && evidence.after.out.toUpperCase().includes(KMS_TEXTS.rearmed.toUpperCase()))
+    return {
+      state: "ready",
+      message: `KMS: rearmed once, remaining count ${counts.before} before; Windows shows what is left after its next start`,
+      ...counts,
+    };
   const after = readOrMissing(evidence.after, "after the rearm");
   if (after.kind !== "value" || after.value.rearmCount === undefined) {
     return {
@@ -96,7 +114,7 @@ export function judgeKms(evidence: KmsEvidence): KmsJudgement {
     };
   }
   const both = { ...counts, after: after.value.rearmCount };
-  // Whether slmgr shows the spent count before the next boot is not documented: unchanged is believed, anything but one less or the same is not.
+  // Of a slmgr that answers before the next start: unchanged is believed, anything but one less or the same is not.
   if (both.after !== both.before - 1 && both.after !== both.before) {
     return {
       state: "failed",

@@ -96,13 +96,21 @@ const LICENCES: Readonly<Record<string, string>> = {
   RETAIL: "Retail",
   OEM_DM: "OEM:DM",
 };
-// SL_E_REARM_LIMIT… as slmgr.vbs hands it on: the HRESULT is its exit code.
+// slmgr.vbs hands an HRESULT on as its exit code (its QuitIfError, ShowErrorNum).
+const REARMED = 0xc004d302 | 0;
+const WITHOUT_TEXT = "On a computer running Microsoft Windows non-core edition, run 'slui.exe 0x2a 0xC004D302' to display the error text.";
 const cscript: BuiltIn = ({ system, descriptor }, args) => {
   const [script = "", verb = ""] = args.filter((argument) => !argument.startsWith("//"));
   const office = ospp(descriptor, system, script, verb);
   if (office !== undefined) return office;
   if (!/(^|\\)slmgr\.vbs$/i.test(script)) return complained(`Input Error: Can not find script file "${script}".\r\n`);
   const { channel } = descriptor.kms;
+  const version = `${descriptor.os.major ?? 10}.${descriptor.os.minor ?? 0}.${descriptor.os.build ?? 22631}`;
+  // Until the restart (clong/DetectionLab#902: the version, then the error).
+  if (system.kms.rearmed && /^\/(dlv|rearm)$/i.test(verb)) {
+    const shown = /^\/dlv$/i.test(verb) ? `Software licensing service version: ${version}.1\r\n` : "";
+    return said(`${shown}Error: 0xC004D302 ${WITHOUT_TEXT}\r\n`, REARMED);
+  }
   if (/^\/rearm$/i.test(verb)) {
     if (system.kms.rearmCount === 0)
       return said(
@@ -116,7 +124,6 @@ const cscript: BuiltIn = ({ system, descriptor }, args) => {
   }
   if (!/^\/dl[iv]$/i.test(verb)) return said("Unrecognized option: slmgr.vbs\r\n", 0);
   const client = channel === "VOLUME_KMSCLIENT";
-  const version = `${descriptor.os.major ?? 10}.${descriptor.os.minor ?? 0}.${descriptor.os.build ?? 22631}`;
   const lines = [
     `Software licensing service version: ${version}.1`,
     "",
