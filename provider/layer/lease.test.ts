@@ -79,6 +79,23 @@ it("gives it back as it is when the work fails, and passes the error on", async 
   expect(await now()).toEqual(entry("half"));
 });
 
+it("does not take back what was written last where only the former entry could not be taken away", async () => {
+  const sealed: Entry = { ...entry("made"), state: "Deployable" };
+  const result = await withLease(
+    ctx,
+    record,
+    "1",
+    () => entry("begun"),
+    async () => {
+      stage.sim.fault({ message: "VDI.remove_from_other_config", code: "INTERNAL_ERROR", times: 2 });
+      return { result: "made", finish: () => sealed };
+    },
+  );
+  stage.sim.clearFaults();
+  expect(result).toBe("made");
+  expect(await now()).toEqual(sealed);
+});
+
 it("waits for a live run, says for whom, and goes on as soon as that one is done", async () => {
   const theirs = await layer.record();
   await theirs.put("1", entry("theirs", lease()));

@@ -3,7 +3,7 @@
 // second of two writers, so a write is compare-and-swap, and a run killed between the two calls of a write leaves the newer one to be read.
 // A writer that fell behind by more than one generation would find its key free: a confirmed write looks whether what it follows is still there.
 import { randomBytes } from "node:crypto";
-import { ConflictError, XapiError } from "../errors.ts";
+import { ConflictError, ProviderError, XapiError } from "../errors.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import { isGone } from "../xapi/pool.ts";
@@ -211,10 +211,20 @@ export class LayerRecord {
     await this.addAudit({ at: new Date().toISOString(), event, ...(version === undefined ? {} : { version }), comment });
   }
 
-  /** Writes the durable copy; called at each commit point (created, sealed, released, deleted). `icon`: where that changes, too. */
+  /**
+   * Writes the durable copy; called at each commit point (created, sealed, released, deleted). `icon`: where that changes, too. Other runs may have sealed
+   * versions since this one has read the record, or do so while it writes: who writes last has looked after it, and found in the record what it wrote.
+   */
   async saveDocument(signal?: AbortSignal, icon?: Uint8Array): Promise<void> {
-    const document = { meta: this.meta, versions: Object.fromEntries(this.versions), audit: this.audit };
-    await writeDocument(this.xapi, this.vdi, document, { signal, icon });
+    const whole = () => ({ meta: this.meta, versions: Object.fromEntries(this.versions), audit: this.audit });
+    await this.refresh();
+    for (let tries = 1; ; tries++) {
+      const document = whole();
+      await writeDocument(this.xapi, this.vdi, document, { signal, icon: tries === 1 ? icon : undefined });
+      await this.refresh();
+      // Whoever goes on changing it writes it, too.
+      if (tries === 5 || JSON.stringify(whole()) === JSON.stringify(document)) return;
+    }
   }
 
   private async swap(
@@ -251,14 +261,22 @@ export class LayerRecord {
       }
       this.removal = readKeys(seen).meta.value.removal;
     }
-    // A write counts from here on, whatever becomes of the tidying.
     const older = keysOf(this.vdi, prefix).filter((other) => generationOf(other) <= generation);
     this.vdi = { ...this.vdi, other_config: { ...this.vdi.other_config, [key]: value } };
     written(generation + 1);
-    for (const old of older.sort((one, other) => generationOf(one) - generationOf(other))) {
-      await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, old);
-      const { [old]: _, ...rest } = this.vdi.other_config;
-      this.vdi = { ...this.vdi, other_config: rest };
+    await this.tidied(older);
+  }
+
+  // The write counts, so no failure of this is one of the write: who takes it for one would take back what others have seen. The next write tries again.
+  private async tidied(older: readonly string[]): Promise<void> {
+    try {
+      for (const old of older.toSorted((one, other) => generationOf(one) - generationOf(other))) {
+        await this.xapi.call("VDI.remove_from_other_config", this.vdi.$ref, old);
+        const { [old]: _, ...rest } = this.vdi.other_config;
+        this.vdi = { ...this.vdi, other_config: rest };
+      }
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error;
     }
   }
 }

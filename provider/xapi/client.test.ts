@@ -325,6 +325,12 @@ describe("a call that fails", () => {
     expect(times()).toBe(3);
   });
 
+  test("because the connection was cut is repeated when it takes a key away", async () => {
+    const { xapi, times } = await one("VDI.remove_from_other_config", instead("cut"), () => "");
+    await xapi.call("VDI.remove_from_other_config", "OpaqueRef:vdi", "key");
+    expect(times()).toBe(2);
+  });
+
   test("because the connection was cut is never repeated when it changes something: the outcome is unknown", async () => {
     const { xapi, times } = await one("VM.start", instead("cut"));
     const error = await failure(xapi.call("VM.start", "OpaqueRef:vm", false, false));

@@ -36,8 +36,8 @@ export interface SessionOptions {
   idleMs: number;
 }
 
-/** Doing these twice is as good as once. */
-const REPEATABLE = /^(\w+\.(get_|assert_)\w+|event\.inject|task\.(cancel|destroy))$/;
+/** Doing these twice is as good as once: a key that is not there is removed without a word (xen-api ocaml/database/db_cache_impl.ml). */
+const REPEATABLE = /^(\w+\.(get_|assert_|remove_from_)\w+|event\.inject|task\.(cancel|destroy))$/;
 
 export const realSleep: Sleep = async (ms, signal) => {
   await delay(ms, undefined, signal === undefined ? {} : { signal });
