@@ -73,6 +73,18 @@ async function typedInto(machine: TestMachine, command: string, restarts = false
   return typed?.output ?? "";
 }
 
+/** Finalizes a machine that its bootstrap can't be removed from. */
+async function remains(machine: TestMachine, os: "windows" | "linux", files: readonly string[]): Promise<void> {
+  for (const file of files) FatVolume.open(machine.systemDisk)?.writeFile(file, "x");
+  const order = finalizeOrder(os);
+  await insert(machine, order);
+  await machine.run();
+  const verdict = judgeFinalize(order, await readPayload(machine.payload()));
+  expect(verdict).toMatchObject({ state: "blocked", summary: expect.stringContaining("could not be removed") });
+  expect(verdict.blockFinalize).not.toBe(0);
+  expect(machine.payloadFile("xenlayer/out/uninstall.txt")).toContain("xenlayer's bootstrap could not be removed");
+}
+
 const tasksOf = (machine: TestMachine): unknown => (JSON.parse(machine.file("XAPISIM/STATE.JSON") ?? "{}") as { tasks?: unknown }).tasks;
 
 describe("the bootstrap that the payload disk carries, on Windows", () => {
@@ -150,6 +162,14 @@ describe("the bootstrap that the payload disk carries, on Windows", () => {
       expect(machine.lines.filter((line) => line.includes("left open"))).toEqual([]);
       expect(await readPayload(machine.payload())).toMatchObject({ boots: [] });
     });
+  });
+
+  it("is not sealed where it can't be removed, and stays whole, so that the next order is run", async () => {
+    const own = "Windows/xenlayer/bootstrap.cmd";
+    const machine = windows({ bootstrap: "xenlayer" });
+    await remains(machine, "windows", ["Windows/xenlayer/transient", own, "Windows/System32/Tasks/xenlayer"]);
+    expect(machine.file("Windows/xenlayer/transient")).toBe("x");
+    expect(machine.file(own)).toBe("x");
   });
 
   it("gives up looking where there is no payload disk", async () => {
@@ -249,6 +269,13 @@ describe.skipIf(sandboxProblem() !== undefined)("the bootstrap that the payload 
     await typedInto(machine, `${INSTALL} keep; ${INSTALL}`, true);
     await finalized(machine, "linux");
     expect(machine.file("opt/xenlayer/bootstrap.sh")).toContain("CIDATA");
+  });
+
+  it("is not sealed where it can't be removed, and stays whole, so that the next order is run", async () => {
+    const machine = linux("cloud-init");
+    // What stands there can't be removed as a file.
+    await remains(machine, "linux", ["opt/xenlayer/transient", "etc/systemd/system/xenlayer.service/busy"]);
+    expect(machine.file("opt/xenlayer/transient")).toBe("x");
   });
 
   it("is installed by one command line of whoever can log in", async () => {

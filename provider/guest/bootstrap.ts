@@ -12,6 +12,9 @@ import { shQuote } from "./sh.ts";
 
 export const PAYLOAD_LABEL = "CIDATA";
 
+/** What a report calls it when a bootstrap that was installed for one version alone could not be removed from it. */
+export const BOOTSTRAP_REMAINS = "bootstrap";
+
 interface BootstrapFile {
   /** Below /xenlayer/bootstrap. */
   readonly path: string;
@@ -106,12 +109,23 @@ const linuxUninstall = `#!/bin/sh
 # xenlayer: removes what install.sh has installed. What it has started goes on to its end.
 systemctl disable xenlayer.service
 rm -f /etc/systemd/system/xenlayer.service
-rm -rf ${LINUX_HOME}
+left=
+for f in /etc/systemd/system/xenlayer.service /etc/systemd/system/multi-user.target.wants/xenlayer.service; do
+  if [ -e "$f" ] || [ -L "$f" ]; then left="$left $f"; fi
+done
+# The mark "transient" goes last: what is left is tried again, and still found, by the next order.
+[ -n "$left" ] || rm -rf ${LINUX_HOME}
 systemctl daemon-reload
+if [ -n "$left" ] || [ -e ${LINUX_HOME} ]; then
+  echo "xenlayer's bootstrap could not be removed, left:$left ${LINUX_HOME}" >&2
+  exit 1
+fi
 `;
 
 /** For finalize.sh, when all is quiet. */
-export const linuxLeave = `[ ! -e ${LINUX_HOME}/transient ] || sh bootstrap/uninstall.sh`;
+export const linuxLeave = `if [ -e ${LINUX_HOME}/transient ]; then
+  sh bootstrap/uninstall.sh >out/uninstall.txt 2>&1 || { blocked=" ${BOOTSTRAP_REMAINS}"; stop c; }
+fi`;
 
 // cloud-init: scripts-user runs in the final stage (after the network and multi-user.target) and is made to run at every boot, not once an instance: the order's
 // restarts come back to it. A new order has a new instance-id, so that runcmd is written anew. Of cloud-init's other modules only those run that make use of a
@@ -244,16 +258,32 @@ ${cmdEcho("xenlayer's bootstrap could not be installed: run this as administrato
 exit /b 1
 `;
 
-// A task that is deleted while it runs goes on (learn.microsoft.com, schtasks delete).
+// A task that is deleted while it runs goes on (learn.microsoft.com, schtasks delete). The task goes first and the mark "transient" last: what could not be removed
+// is tried again by the next order, and still found by it.
 const windowsUninstall = `@echo off
 rem xenlayer: removes what install.cmd has installed. What it has started goes on to its end.
 schtasks /delete /tn xenlayer /f
+schtasks /query /tn xenlayer >nul 2>&1
+if "%errorlevel%"=="0" goto remains
+if exist "%SystemRoot%\\System32\\Tasks\\xenlayer" goto remains
+if exist "${WINDOWS_HOME}\\bootstrap.cmd" del /f /q "${WINDOWS_HOME}\\bootstrap.cmd"
+if exist "${WINDOWS_HOME}\\bootstrap.cmd" goto remains
 if exist "${WINDOWS_HOME}" rd /s /q "${WINDOWS_HOME}"
+if exist "${WINDOWS_HOME}" goto remains
 exit /b 0
+
+:remains
+${cmdEcho("xenlayer's bootstrap could not be removed: run this as administrator.")}
+exit /b 1
 `;
 
-/** For finalize.cmd, when all is quiet. */
-export const windowsLeave = `if exist "${WINDOWS_HOME}\\transient" cmd /d /c "%XENLAYER_HOME%\\bootstrap\\uninstall.cmd" >nul 2>&1`;
+/** For finalize.cmd, when all is quiet: a task that runs whatever disk is called CIDATA must not be sealed unseen. */
+export const windowsLeave = `if not exist "${WINDOWS_HOME}\\transient" goto left_alone
+cmd /d /c "%XENLAYER_HOME%\\bootstrap\\uninstall.cmd" >out\\uninstall.txt 2>&1
+if "%errorlevel%"=="0" goto left_alone
+set blocked= ${BOOTSTRAP_REMAINS}
+goto stop
+:left_alone`;
 
 // cloudbase-init: "rem cmd" makes it a batch file; exit code 1002 means "no reboot now, run this again at the next boot" (plugins/common/execcmd.py). Whatever else it
 // hears, as when a restart ends the script, it takes for done. So the script does not last: it installs the bootstrap and leaves all later starts to it.

@@ -1,5 +1,6 @@
 // What all scripts of a Windows guest share, in the part of cmd's language that Windows and Wine both carry out: flat, one command a line, goto instead of blocks
 // (a redirected block is misread by Wine), redirections in front of echo (a digit before `>` would be taken as a handle), no `set /p`, ASCII, CRLF.
+import type { Quiet } from "./fact.ts";
 import type { Order, OrderFact } from "./order.ts";
 
 // A label can't be told from a step's or fact's id otherwise.
@@ -84,21 +85,46 @@ export function gather(fact: OrderFact, prefix: string, loud: readonly string[])
   if (fact.requires !== undefined) lines.push(`if not exist "${fact.requires}" goto absent_${id}`);
   lines.push(`${fact.command} >${file}.out 2>${file}.err <nul`, "set rc=%errorlevel%", `>${file}.rc echo %rc%`);
   const codes = quiet.kind === "exitCode" ? quiet.codes : [0];
-  if (quiet.kind === "textAbsent" && quiet.orCode !== undefined) lines.push(`if "%rc%"=="${quiet.orCode}" goto quiet_${id}`);
+  if ((quiet.kind === "textAbsent" || quiet.kind === "value") && quiet.orCode !== undefined)
+    lines.push(`if "%rc%"=="${quiet.orCode}" goto quiet_${id}`);
   if (codes.length === 1) lines.push(`if not "%rc%"=="${codes[0]}" goto loud_${id}`);
   else lines.push(...codes.map((code) => `if "%rc%"=="${code}" goto code_${id}`), `goto loud_${id}`, `:code_${id}`);
   // 0 is found, 1 is not found, anything else is find's own failure and never "not found". Wine's find knows no /i, so it stands only where case may vary.
   const find = quiet.kind === "textAbsent" && quiet.anyCase === true ? "find /i" : "find";
   for (const text of presentOf(fact)) lines.push(`${find} "${text}" ${file}.out >nul`, `if not "%errorlevel%"=="0" goto loud_${id}`);
+  if (quiet.kind === "exitCode" && quiet.oneOf !== undefined)
+    lines.push(
+      ...quiet.oneOf.flatMap((text) => [`find "${text}" ${file}.out >nul`, `if "%errorlevel%"=="0" goto quiet_${id}`]),
+      `goto loud_${id}`,
+    );
+  if (quiet.kind === "value") lines.push(...valueTest(quiet, file, id), `goto loud_${id}`);
   for (const text of quiet.kind === "textAbsent" ? quiet.text : [])
     lines.push(`${find} "${text}" ${file}.out >nul`, `if not "%errorlevel%"=="1" goto loud_${id}`);
-  lines.push(`goto quiet_${id}`);
+  if (lines.at(-1) !== `goto loud_${id}`) lines.push(`goto quiet_${id}`);
   if (fact.requires !== undefined) lines.push(`:absent_${id}`, `>${file}.rc echo absent`);
   lines.push(`:quiet_${id}`, `set q_${id}=yes`, `goto next_${id}`, `:loud_${id}`, ...loud, `:next_${id}`);
   return lines.join("\n");
 }
 
-const presentOf = (fact: OrderFact): readonly string[] => (fact.quiet.kind === "equals" ? [fact.quiet.text] : (fact.quiet.present ?? []));
+function presentOf({ quiet }: OrderFact): readonly string[] {
+  if (quiet.kind === "equals") return [quiet.text];
+  return quiet.kind === "value" ? [] : (quiet.present ?? []);
+}
+
+// "    ServicingInProgress    REG_DWORD    0x1"
+function valueTest({ name, data }: Quiet & { kind: "value" }, file: string, id: string): string[] {
+  const read = [`set value=`, `set before=`, `for /f "tokens=1,3" %%a in (${file}.out) do if "%%a"=="${name}" call :value "%%b"`];
+  if (data !== undefined) return [...read, ...data.map((text) => `if "%value%"=="${text}" goto quiet_${id}`)];
+  return [...read, `if "%value%"=="" goto loud_${id}`, `if /i "%value%"=="%before%" goto quiet_${id}`];
+}
+
+/** For a script whose facts have such tests. */
+export const valueLabel = `
+:value
+set "before=%value%"
+set "value=%~1"
+exit /b 0
+`;
 
 function settle(order: Order): string {
   const facts = order.facts.filter((fact) => fact.worker === true);

@@ -1,6 +1,6 @@
 // Finalizing in a Windows guest: two samples, bounded fixes, the rearms as the last act, a last sample, the report, the power.
 import { removeIcon, windowsLeave } from "./bootstrap.ts";
-import { begin, cmdEcho, endings, gather, header, label, pause } from "./cmd.ts";
+import { begin, cmdEcho, endings, gather, header, label, pause, valueLabel } from "./cmd.ts";
 import { rearmStops, rearmsAsked, rearmsDone } from "./cmdRearm.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
 import { RUN_ONCE_KEYS } from "./facts/runOnce.ts";
@@ -91,7 +91,7 @@ set want_reboot=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
 ${facts.join("\n")}
 exit /b 0
-${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${manual ? "" : runOnceFix()}${rearmStops(order)}${cmdInventory()}${endings(order, "finalize")}`;
+${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${manual ? "" : runOnceFix()}${valueLabel}${rearmStops(order)}${cmdInventory()}${endings(order, "finalize")}`;
 }
 
 const stopLine = (order: Order, check: string, prompt: string): string => {

@@ -27,13 +27,22 @@ const plainText = z
   .regex(/^[A-Za-z0-9 _.,:\\/()-]+$/);
 
 /**
- * The only decisions a generated script takes. `exitCode`: the code is one of these (and the output holds every `present`).
+ * The only decisions a generated script takes. `exitCode`: the code is one of these (and the output holds every `present`, and one of `oneOf`).
  * `textAbsent`: exit code 0, the output holds every `present` (proof that the program answered) and none of `text` (`anyCase`: however it is written);
  * or the exit code is `orCode`: what is asked for is not there.
  * `equals`: exit code 0 and the output, without its last line break, is exactly this line.
+ * `value`, of `reg query`: exit code 0 and what the last line of this name holds is one of `data`, or, without `data`, the same as in the line of this name before;
+ * or the exit code is `orCode`.
+ * Irreversible acts follow it (the rearms, the bootstrap's removal), so what the judge does not call ready is not quiet: a test goes through all judgements
+ * (facts/testing.ts).
  */
 export const quietTest = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("exitCode"), codes: z.array(z.int()).min(1).max(8), present: z.array(plainText).max(8).optional() }),
+  z.strictObject({
+    kind: z.literal("exitCode"),
+    codes: z.array(z.int()).min(1).max(8),
+    present: z.array(plainText).max(8).optional(),
+    oneOf: z.array(plainText).min(1).max(8).optional(),
+  }),
   z.strictObject({
     kind: z.literal("textAbsent"),
     text: z.array(plainText).max(16),
@@ -42,6 +51,12 @@ export const quietTest = z.discriminatedUnion("kind", [
     orCode: z.int().positive().optional(),
   }),
   z.strictObject({ kind: z.literal("equals"), text: plainText }),
+  z.strictObject({
+    kind: z.literal("value"),
+    name: plainText,
+    data: z.array(plainText).min(1).max(8).optional(),
+    orCode: z.int().positive().optional(),
+  }),
 ]);
 export type Quiet = z.output<typeof quietTest>;
 

@@ -108,10 +108,14 @@ ${workers(order)}`;
 
 const testOf = (fact: OrderFact, out: string): string => {
   const { quiet } = fact;
+  if (quiet.kind === "value") throw new Error(`${fact.id} asks for a value of Windows' registry`);
   if (quiet.kind === "equals") return `[ "$rc" = 0 ] && [ "$(cat "${out}")" = ${shQuote(quiet.text)} ]`;
   const grep = quiet.kind === "textAbsent" && quiet.anyCase === true ? "grep -qiF -e" : "grep -qF -e";
   const present = (quiet.present ?? []).map((text) => ` && ${grep} ${shQuote(text)} "${out}"`).join("");
-  if (quiet.kind === "exitCode") return `case $rc in ${quiet.codes.join("|")}) true ;; *) false ;; esac${present}`;
+  if (quiet.kind === "exitCode") {
+    const one = (quiet.oneOf ?? []).map((text) => `${grep} ${shQuote(text)} "${out}"`).join(" || ");
+    return `case $rc in ${quiet.codes.join("|")}) true ;; *) false ;; esac${present}${one === "" ? "" : ` && { ${one}; }`}`;
+  }
   // grep's own failure (2) is not "not found" (1).
   const absent = quiet.text.map((text) => ` && { ${grep} ${shQuote(text)} "${out}"; [ $? = 1 ]; }`).join("");
   const answered = `[ "$rc" = 0 ]${present}${absent}`;

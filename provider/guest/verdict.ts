@@ -1,8 +1,9 @@
 // What is made of a guest's answers. A version is sealed only if two agree: the script that took the samples, and this judge, which reads the raw facts again with
 // the full rules. A report counts only with the nonce of our order and the guest's last boot; halted without one means "the check never ran" (App Layering's rule).
+import { BOOTSTRAP_REMAINS } from "./bootstrap.ts";
 import { type CheckPolicies, checkId, checks, policyOf, sideOf } from "./checks.ts";
 import type { GuestReport, PayloadReport, RoundReport } from "./evidence.ts";
-import { type Check, type CheckSide, type Fact, type Judgement, type Look, type Raw, unknown } from "./fact.ts";
+import { type Check, type CheckSide, type Fact, type Judgement, type Look, type Quiet, type Raw, unknown } from "./fact.ts";
 import { judgeKms, type KmsJudgement } from "./facts/kms.ts";
 import { judgeOffice } from "./facts/office.ts";
 import type { Order, OrderFact } from "./order.ts";
@@ -55,6 +56,7 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
   // Evidence of an earlier release is read by what its order asked; an order of this one asks for every check.
   const asked = new Set(order.facts.map((fact) => fact.check));
   const judged = checks.flatMap((check) => (asked.has(check.id) ? judgeCheck(order, check, payload, rounds, policies) : []));
+  const remains = fresh.blocked.includes(BOOTSTRAP_REMAINS);
   const stopping = judged.filter((check) => check.verdict === "pending" || check.verdict === "failed");
   const accept = harmless(order, judged, payload, rounds);
   const told = {
@@ -63,7 +65,7 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
     kms,
     ...(office === undefined ? {} : { office }),
     accept,
-    blockFinalize: bits(judged, rearm !== undefined),
+    blockFinalize: bits(judged, rearm !== undefined || remains),
   };
   if (rearm !== undefined) return { ...told, state: "blocked", summary: rearm.message };
   const [first] = stopping;
@@ -79,6 +81,14 @@ export function judgeFinalize(order: Order, payload: PayloadReport, policies: Ch
       ...told,
       state: stopping.some((check) => check.verdict === "failed") ? "failed" : "blocked",
       summary: `${first.message}${more}`,
+    };
+  }
+  if (remains) {
+    return {
+      ...told,
+      state: "blocked",
+      summary:
+        "the bootstrap that was installed for this version alone could not be removed from it: see out/uninstall.txt on the payload disk, and run xenlayer\\bootstrap\\uninstall.cmd (uninstall.sh) of that disk in the guest",
     };
   }
   if (fresh.state !== "ready") {
@@ -204,9 +214,17 @@ export function isQuiet(fact: OrderFact, raw: Raw | "absent" | undefined): boole
   const anyCase = quiet.kind === "textAbsent" && quiet.anyCase === true;
   const holds = (text: string): boolean => (anyCase ? raw.out.toLowerCase().includes(text.toLowerCase()) : raw.out.includes(text));
   if (quiet.kind === "equals") return raw.rc === 0 && raw.out.trimEnd() === quiet.text;
-  if (quiet.kind === "exitCode") return quiet.codes.includes(raw.rc) && (quiet.present ?? []).every(holds);
+  if (quiet.kind === "exitCode")
+    return quiet.codes.includes(raw.rc) && (quiet.present ?? []).every(holds) && (quiet.oneOf ?? [""]).some(holds);
   if (raw.rc !== 0 && raw.rc === quiet.orCode) return true;
+  if (quiet.kind === "value") return raw.rc === 0 && isValueQuiet(quiet, raw.out);
   return raw.rc === 0 && quiet.present.every(holds) && !quiet.text.some(holds);
+}
+
+function isValueQuiet({ name, data }: Quiet & { kind: "value" }, out: string): boolean {
+  const lines = out.split(/\r?\n/).map((line) => line.split(/[ \t]+/).filter((word) => word !== ""));
+  const [before = "", last = ""] = ["", "", ...lines.filter(([first]) => first === name).map((words) => words[2] ?? "")].slice(-2);
+  return data === undefined ? last !== "" && last.toLowerCase() === before.toLowerCase() : data.includes(last);
 }
 
 function harmless(order: Order, judged: readonly CheckVerdict[], payload: PayloadReport, rounds: readonly string[]): string[] {
@@ -272,13 +290,13 @@ function officeOf(order: Order, { office }: PayloadReport, report: GuestReport):
 export const isBypass = ({ id, policy, verdict }: CheckVerdict): boolean =>
   (verdict === "warned" || verdict === "ignored") && checks.find((check) => check.id === id)?.policy !== policy;
 
-function bits(judged: readonly CheckVerdict[], rearmFailed: boolean): number {
+function bits(judged: readonly CheckVerdict[], refused: boolean): number {
   let mask = 0;
   for (const entry of judged) {
     const bit = checks.find((check) => check.id === entry.id)?.bit.value ?? 0;
     if (entry.verdict === "pending" || entry.verdict === "failed") mask |= bit;
     if (isBypass(entry)) mask |= 1;
   }
-  // App Layering has no bit for the rearm itself; its KMS bits (2048, 4096) mean missing files. A refusal must not read as 0.
-  return rearmFailed && mask === 0 ? 2 : mask;
+  // App Layering has no bit for the rearm itself (its KMS bits, 2048 and 4096, mean missing files) nor for our bootstrap. A refusal must not read as 0.
+  return refused && mask === 0 ? 2 : mask;
 }

@@ -137,6 +137,25 @@ describe("finalize", () => {
     expect(verdict.fixes.map(({ fix }) => fix).filter((fix) => fix === "reboot")).toHaveLength(2);
   });
 
+  it("restarts for a new computer name that is there since this very start", async () => {
+    const machine = windows();
+    const order = buildOrder(request({ order: "finalize" }));
+    const name = order.facts.find(({ id }) => id === "computer-name");
+    if (name === undefined) throw new Error("no such fact");
+    const key = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\ComputerName\\ComputerName";
+    const renames = {
+      ...name,
+      id: "renames",
+      command: `reg add "${key}" /v ComputerName /d OTHER /f`,
+      quiet: { kind: "exitCode" as const, codes: [0] },
+    };
+    machine.insert(await writePayload({ order: { ...order, facts: [renames, name] } }));
+    await machine.run();
+    const payload = await readPayload(machine.payload());
+    expect(payload.report).toMatchObject({ state: "ready", boots: 2 });
+    expect(payload.fixes.filter(({ fix }) => fix === "reboot")).toHaveLength(1);
+  });
+
   it("is blocked by what no restart clears", async () => {
     const machine = windows({ programs: [{ match: "x.exe", pending: ["driver-reboot"], pendingReboots: 99 }] });
     await carryOut(machine, { install: [step("x", "x.exe")] });

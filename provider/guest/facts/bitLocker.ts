@@ -11,16 +11,18 @@ export interface Encryption {
 }
 
 function parseManageBde(raw: Raw): Reading<Encryption> {
-  const [, percent] = /:\s{1,20}(\d{1,3})(?:[.,]\d{1,3})?\s?%/.exec(raw.out) ?? [];
-  if ((raw.rc !== 0 && raw.rc !== 1) || percent === undefined || Number(percent) > 100)
+  const [, whole, part = "0"] = /:\s{1,20}(\d{1,3})(?:[.,](\d{1,3}))?\s?%/.exec(raw.out) ?? [];
+  const percent = Number(`${whole}.${part}`);
+  if ((raw.rc !== 0 && raw.rc !== 1) || whole === undefined || percent > 100)
     return unknown(`manage-bde ended with ${raw.rc}: ${words(raw)}`);
-  return value({ protected: raw.rc === 0, percent: Number(percent) });
+  return value({ protected: raw.rc === 0, percent });
 }
 
 const encryption: Fact<Encryption> = {
   id: "bitlocker",
   command: "manage-bde -status %SystemDrive% -protectionaserrorlevel",
-  quiet: { kind: "exitCode", codes: [1], present: ["BitLocker"] },
+  // "    Percentage Encrypted: 0.0%"; by itself exit code 1 says "not protected", which a volume may be that is encrypted.
+  quiet: { kind: "exitCode", codes: [1], present: ["BitLocker"], oneOf: [" 0.0", " 0,0"] },
   requires: "%SystemRoot%\\System32\\manage-bde.exe",
   fix: "none",
   parse: parseManageBde,

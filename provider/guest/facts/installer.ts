@@ -53,7 +53,7 @@ export function parseScQuery(raw: Raw): Reading<ServiceState> {
 export const msiService: Fact<ServiceState> = {
   id: "msi-service",
   command: "sc query msiserver",
-  quiet: { kind: "textAbsent", text: [BUSY, ": 2 ", ": 3 "], present: ["msiserver"] },
+  quiet: { kind: "textAbsent", text: [BUSY, ": 2 ", ": 3 ", ": 5 ", ": 6 ", ": 7 "], present: ["msiserver"] },
   worker: true,
   fix: "wait",
   parse: parseScQuery,

@@ -82,6 +82,14 @@ testRows("linux", {
       "pending",
       'cloud-init says "degraded running"',
     ],
+    // code: cloudinit/cmd/status.py, 23.4: exit code 2 for recoverable errors, whatever the stage.
+    ["cloud-init runs with warnings", { "cloud-init": said("outside code 2 status: running\n") }, "pending", 'cloud-init says "running"'],
+    [
+      "cloud-init has not begun and warns",
+      { "cloud-init": said("outside code 2 status: not started\n") },
+      "pending",
+      'cloud-init says "not started"',
+    ],
     [
       "cloud-init has not begun",
       { "cloud-init": said("outside code 0 status: not started\n") },

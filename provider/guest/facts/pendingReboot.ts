@@ -93,8 +93,8 @@ export const sessionManager = registryListing(
 export const computerName: Fact<{ active: string; next: string }> = {
   id: "computer-name",
   command: `reg query "${CONTROL}\\ComputerName" /s /v ComputerName`,
-  // The script can only see that both names are there; that they differ is judged here.
-  quiet: { kind: "exitCode", codes: [0], present: ["\\ActiveComputerName", "\\ComputerName\\ComputerName"] },
+  // The active name comes first, then the next one: the subkeys in their order.
+  quiet: { kind: "value", name: "ComputerName" },
   fix: "reboot",
   parse: parseComputerName,
 };

@@ -11,7 +11,7 @@ const packages = registryContents("cbs-packages-pending", [`${CBS}\\PackagesPend
 
 const inProgress: Fact<RegistryAnswer> = {
   ...registryValue("cbs-servicing", `${CBS}\\Interface`, "ServicingInProgress", "wait"),
-  quiet: { kind: "textAbsent", text: ["REG_DWORD    0x2"], present: ["ServicingInProgress    REG_DWORD    0x"], orCode: 1 },
+  quiet: { kind: "value", name: "ServicingInProgress", data: ["0x0", "0x1"], orCode: 1 },
 };
 
 export const servicing: Check = {

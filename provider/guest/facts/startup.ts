@@ -76,7 +76,15 @@ const cloudInit: Fact<CloudInit> = {
   ].join("\n"),
   quiet: {
     kind: "textAbsent",
-    text: ["outside code 0 status: running", "outside code 0 status: not", "status: error", "code 1 ", "code 127 "],
+    text: [
+      ...["outside code 0", "outside code 2"].flatMap((code) =>
+        ["running", "degraded running", "not"].map((status) => `${code} status: ${status}`),
+      ),
+      "status: error",
+      "status: degraded error",
+      "code 1 ",
+      "code 127 ",
+    ],
     present: [" status: "],
   },
   requires: "/usr/bin/cloud-init",

@@ -570,8 +570,11 @@ testRows("windows", {
       "it is being encrypted by itself",
       { bitlocker: fixture.bitLocker("42.7%", 1) },
       "pending",
-      "It is encrypted without protection yet, as Windows 11 does by itself (42 %)",
+      "It is encrypted without protection yet, as Windows 11 does by itself (42.7 %)",
     ],
+    ["it has just begun to be encrypted", { bitlocker: fixture.bitLocker("0.4%", 1) }, "pending", "(0.4 %)"],
+    ["it is encrypted without protection, as a vTPM has it", { bitlocker: fixture.bitLocker("100.0%", 1) }, "pending", "(100 %)"],
+    ["it is not encrypted, in another language", { bitlocker: fixture.bitLocker("0,0 %", 1) }, "ready"],
     ["manage-bde says nothing", { bitlocker: said("", 1) }, "failed", "manage-bde ended with 1: it said nothing"],
     [
       "manage-bde fails",
