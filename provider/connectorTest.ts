@@ -5,7 +5,7 @@ import type * as z from "zod";
 import { type connectorShape, isoOf, networkOf, storageOf, templateOf } from "./connector.ts";
 import { explain, InputError, XapiError } from "./errors.ts";
 import { leaseSchema } from "./layer/entry.ts";
-import { isDead, newLease } from "./layer/lease.ts";
+import { isDead, newLease } from "./layer/holder.ts";
 import { isOurs, isOutgrown, MADE, marksFor, marksOf } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";

@@ -8,8 +8,8 @@ import { until } from "../wait.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import type { Rec } from "../xapi/records.ts";
-import { type Lease, leaseSchema } from "./entry.ts";
-import { isOthers, LEASE_MS, newLease } from "./lease.ts";
+import type { Lease } from "./entry.ts";
+import { isOthers, LEASE_MS, leaseIn, newLease } from "./holder.ts";
 import { CLAIM, isCopy, isOurs, marksOf } from "./marks.ts";
 import { LayerRecord } from "./record.ts";
 import { bearsMeta, recordName } from "./recordKeys.ts";
@@ -27,13 +27,7 @@ function isLive(vdi: Rec<"VDI">): boolean {
   return own.has(vdi.$ref) || isOthers(leaseOf(vdi));
 }
 
-function leaseOf(vdi: Rec<"VDI">): Lease | undefined {
-  try {
-    return leaseSchema.parse(JSON.parse(vdi.other_config[CLAIM] ?? ""));
-  } catch {
-    return undefined;
-  }
-}
+const leaseOf = (vdi: Rec<"VDI">): Lease | undefined => leaseIn(vdi.other_config[CLAIM]);
 
 /** The VDI under this name, without the claim in its other_config; undefined = another run has it, or gave it up: look again. */
 export async function claimName(

@@ -1,21 +1,16 @@
 // One open operation per version: whoever works on a version holds a lease in its entry, written by compare-and-swap and renewed while the work goes on.
 // A holder that is slow finds out when it renews (another generation is there) and its signal is aborted before its next change.
-import { readFileSync, readlinkSync } from "node:fs";
-import { hostname } from "node:os";
 import { ConflictError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import { until } from "../wait.ts";
 import { removeBuild } from "./buildRemoval.ts";
 import type { Entry, Lease } from "./entry.ts";
-import { type LayerRecord, randomId } from "./record.ts";
+import { elapsed, isOthers, LEASE_MS, leftOf, type Moment, newLease, now } from "./holder.ts";
+import type { LayerRecord } from "./record.ts";
 
-export const LEASE_MS = 120_000;
 const RENEW_MS = 40_000;
 /** A build under way takes its time; whoever wants the same version waits for it as long as a build may take. */
 const WAIT_MS = 6 * 3_600_000;
-
-// One per process: two operations of one run on one version follow each other by the engine's own order.
-const RUN = randomId();
 
 /** What a holder may do to its entry. Writes follow one another; a lost lease aborts `signal`. */
 export interface Held {
@@ -102,15 +97,8 @@ export async function withLease<T>(
   }
 }
 
-/** Neither clock alone tells how long ago something was: one stands still while the machine sleeps, the other can be set. */
-interface Moment {
-  monotonic: number;
-  wall: number;
-}
-const now = (): Moment => ({ monotonic: performance.now(), wall: Date.now() });
-
 /** While the lease is fresh nobody else writes; a run that slept may have been overtaken, and more than once. */
-const isStale = (since: Moment): boolean => Math.max(performance.now() - since.monotonic, Math.abs(Date.now() - since.wall)) > RENEW_MS / 2;
+const isStale = (since: Moment): boolean => elapsed(since) > RENEW_MS / 2;
 
 /** The entry with our lease in it. Of two runs that find a version free at the same time, one is told that it came second, and waits. */
 async function take(
@@ -188,13 +176,6 @@ export const isHeld = (record: LayerRecord, name: string): boolean => inTheWay(r
 const inTheWay = (record: LayerRecord, name: string | undefined): Lease | undefined =>
   [record.removal, record.versions.get(name ?? "")?.lease].find(isOthers);
 
-/** A live run's that is not this one; free is what is nobody's, ours, or a dead run's. */
-export const isOthers = (lease: Lease | undefined): boolean => lease !== undefined && !isOwn(lease) && leftOf(lease) > 0;
-export const isOwn = (lease: Lease | undefined): lease is Lease => lease?.run === RUN;
-
-/** Milliseconds that a lease still counts; none when its holder is dead. */
-export const leftOf = (lease: Lease): number => (isDead(lease) ? 0 : lease.until - Date.now());
-
 /** Takes away a version that this run has begun. */
 export async function abandon(ctx: Context, record: LayerRecord, name: string, held: Held): Promise<void> {
   if (held.lost) return;
@@ -203,44 +184,7 @@ export async function abandon(ctx: Context, record: LayerRecord, name: string, h
   await record.remove(name);
 }
 
-export function newLease(): Lease {
-  const started = startTime(process.pid);
-  const known = { ...(MACHINE === undefined ? {} : { machine: MACHINE }), ...(started === undefined ? {} : { started }) };
-  return { run: RUN, host: hostname(), pid: process.pid, ...known, until: Date.now() + LEASE_MS };
-}
-
 export function withoutLease(entry: Entry): Entry {
   const { lease: _, ...rest } = entry;
   return rest as Entry;
-}
-
-// Names of hosts tell nothing: runners are made from one image. The id of this boot and the namespace of its processes (random(4), pid_namespaces(7)) do.
-const MACHINE = ((): string | undefined => {
-  try {
-    return `${readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim()} ${readlinkSync("/proc/self/ns/pid")}`;
-  } catch {
-    return undefined;
-  }
-})();
-
-// A run of this very machine that was killed can be told by its process; elsewhere only the time tells.
-export function isDead(lease: Lease): boolean {
-  if (MACHINE === undefined || lease.machine !== MACHINE) return false;
-  try {
-    process.kill(lease.pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ESRCH";
-  }
-  const started = startTime(lease.pid);
-  return lease.started !== undefined && started !== undefined && started !== lease.started;
-}
-
-// Field 22 of /proc/PID/stat (proc(5)): a process id that was given anew has another start time.
-function startTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
 }

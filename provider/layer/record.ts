@@ -65,6 +65,7 @@ export class LayerRecord {
     let vdi = (await xapi.get("VDI", layerId)) ?? (await movedRecord(xapi, layerId));
     if (vdi === undefined) return undefined;
     if (!bearsMeta(vdi)) vdi = await rebuild(xapi, vdi, layerId, report);
+    if (vdi === undefined) return undefined;
     const record = new LayerRecord(xapi, vdi);
     // The uuid of somebody's copy is no layer's id.
     return record.layerId === layerId ? record : undefined;

@@ -8,6 +8,8 @@ import { type Audit, auditSchema, type Entry, entrySchema, type Meta, metaSchema
 export const META = "xenlayer:meta:";
 const VERSION = "xenlayer:version:";
 export const AUDIT = "xenlayer:audit:";
+/** On a record whose marks are being rebuilt: by which run, in a new generation for each that takes it up. */
+export const REBUILD = "xenlayer:rebuild:";
 
 /** Something on the pool bears our marks but can't be trusted; it is named and left alone. */
 export class RecordError extends ProviderError {

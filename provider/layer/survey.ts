@@ -5,7 +5,8 @@ import type { Rec } from "../xapi/records.ts";
 import { usersOf } from "./buildRemoval.ts";
 import { claims } from "./claim.ts";
 import type { Entry, Lease } from "./entry.ts";
-import { isHeld, isOthers } from "./lease.ts";
+import { isOthers } from "./holder.ts";
+import { isHeld } from "./lease.ts";
 import {
   bearsMarks,
   flightsOf,

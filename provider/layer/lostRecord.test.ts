@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import type { ConnectorCredentials } from "../resource.ts";
+import { connectFor } from "../session.ts";
+import { type OpenStage, openStage } from "../testing.ts";
+import type { Xapi } from "../xapi/client.ts";
+import { type Document, RECORD_SIZE, writeDocument } from "./document.ts";
+import type { Entry } from "./entry.ts";
+import { marksFor } from "./marks.ts";
+import { LayerRecord } from "./record.ts";
+import { recordDescription, recordName } from "./recordKeys.ts";
+import { survey } from "./survey.ts";
+
+let stage: OpenStage;
+let xapi: Xapi;
+let layerId: string;
+let ref: string;
+const said: string[] = [];
+beforeAll(async () => {
+  stage = await openStage();
+  xapi = await reach(connectFor);
+});
+afterAll(() => stage?.close());
+
+const reach = (connect: typeof connectFor): Promise<Xapi> => connect(stage.front, stage.connector() as unknown as ConnectorCredentials);
+
+beforeEach(async () => {
+  said.length = 0;
+  stage.sim.clearFaults();
+  const [sr] = await xapi.find("SR", { name_label: "Local storage" });
+  const record = { SR: sr?.$ref, virtual_size: RECORD_SIZE, type: "user", sharable: false, read_only: false, other_config: {} };
+  ref = await xapi.call<string>("VDI.create", { ...record, name_label: recordName("plat"), name_description: "" });
+  layerId = (await xapi.record("VDI", ref))?.uuid ?? "";
+  await xapi.call("VDI.set_name_description", ref, recordDescription(layerId));
+});
+
+const entry = (id: string, more = ""): Entry => ({
+  format: 1,
+  id,
+  build: "b",
+  state: "Deployable",
+  content: { format: 1, source: more },
+  holders: {},
+  createdAt: "",
+});
+const meta = () => ({
+  format: 1 as const,
+  uuid: layerId,
+  connectorId: "c",
+  kind: "platform" as const,
+  name: "plat",
+  description: "",
+  holder: "h",
+  createdAt: "",
+});
+
+/** The content of a record whose SR was forgotten and introduced again. */
+async function written(versions: Record<string, Entry>): Promise<Document> {
+  const document = { meta: meta(), versions, audit: [{ at: "2026-01-01T00:00:00Z", event: "layer created" }] };
+  const vdi = await xapi.record("VDI", ref);
+  if (vdi === undefined) throw new Error("no VDI");
+  await writeDocument(xapi, vdi, document);
+  return document;
+}
+
+const opened = (): Promise<LayerRecord | undefined> => LayerRecord.open(xapi, layerId, (line) => said.push(line));
+const told = (record: LayerRecord | undefined): unknown =>
+  record && { meta: record.meta, versions: Object.fromEntries(record.versions), audit: record.audit };
+const keys = (): string[] => Object.keys(stage.sim.db.get("VDI", ref).other_config);
+
+it("a layer whose marks are more than XAPI takes in one request is rebuilt", async () => {
+  const names = Array.from({ length: 60 }, (_, index) => `1.${index}`);
+  const document = await written(Object.fromEntries(names.map((name) => [name, entry(name, "x".repeat(6000))])));
+  expect(told(await opened())).toEqual(document);
+  expect(said).toEqual([expect.stringContaining("its marks were gone and have been rebuilt from its durable copy")]);
+  expect(keys()).toEqual(expect.arrayContaining(Object.keys(marksFor({ connector: "c", role: "layer", layer: layerId }))));
+});
+
+it("a rebuild that ends anywhere leaves no record, nothing for gc to remove, and is gone on with by the next", async () => {
+  const document = await written({ "1": entry("one"), "2": entry("two") });
+  const whole = () => told(LayerRecord.among(xapi, [{ ...vdi(), $ref: ref }])[0]);
+  const vdi = () => stage.sim.db.get("VDI", ref) as unknown as NonNullable<Awaited<ReturnType<typeof xapi.record<"VDI">>>>;
+  let ends = 0;
+  for (let failed = true; failed; ends++) {
+    stage.sim.fault({ message: "VDI.add_to_other_config", after: ends, code: "INTERNAL_ERROR" });
+    failed = await opened().then(
+      () => false,
+      () => true,
+    );
+    stage.sim.clearFaults();
+    if (!failed) break;
+    expect({ ends, whole: whole() }).toEqual({ ends, whole: undefined });
+    expect({ ends, left: (await survey(xapi)).filter(({ remains }) => remains !== undefined) }).toEqual({ ends, left: [] });
+    // As a process that has died since.
+    for (const key of keys().filter((key) => key.startsWith("xenlayer:rebuild:")))
+      stage.sim.db.update("VDI", ref, {
+        other_config: {
+          ...stage.sim.db.get("VDI", ref).other_config,
+          [key]: JSON.stringify({ run: "dead", host: "elsewhere", pid: 1, until: Date.now() - 1 }),
+        },
+      });
+    expect(told(await opened())).toEqual(document);
+    expect(keys().filter((key) => key.startsWith("xenlayer:rebuild:"))).toEqual([]);
+    stage.sim.db.update("VDI", ref, { other_config: {} });
+  }
+  expect(ends).toBeGreaterThan(8);
+  expect(whole()).toEqual(document);
+});
+
+it("of runs that rebuild one record at the same time, none brings back what another has changed since", async () => {
+  vi.resetModules();
+  const [another, session, client] = await Promise.all([import("./record.ts"), import("../session.ts"), import("../xapi/client.ts")]);
+  const theirs = await reach(session.connectFor);
+  const document = await written({ "1": entry("one"), "2": entry("two") });
+  let came = true;
+  for (let at = 0; came; at++) {
+    stage.sim.db.update("VDI", ref, { other_config: {} });
+    said.length = 0;
+    came = false;
+    let second: Promise<void> = Promise.resolve();
+    const goesOn = async () => {
+      const record = await another.LayerRecord.open(theirs, layerId, (line) => said.push(line));
+      await record?.put("3", entry("three"));
+      await record?.remove("1");
+    };
+    stage.sim.fault({
+      message: /^VDI\.(add_to|set)_other_config$/,
+      after: at,
+      happens: async () => {
+        came = true;
+        second = goesOn();
+        const waits = vi.waitFor(() => expect(said.join()).toContain("waiting for it"), { timeout: 60_000 });
+        await Promise.race([second, waits.catch(() => undefined)]);
+      },
+    });
+    const [first, again] = await Promise.all([opened(), opened()]);
+    stage.sim.clearFaults();
+    await second;
+    if (!came) {
+      await goesOn();
+      expect(at).toBeGreaterThan(8);
+    }
+    expect(first?.layerId).toBe(layerId);
+    expect(again?.meta).toEqual(document.meta);
+    expect({ at, versions: [...((await opened())?.versions.keys() ?? [])].sort() }).toEqual({ at, versions: ["2", "3"] });
+  }
+  await client.disconnectAll();
+});
