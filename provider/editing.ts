@@ -119,7 +119,11 @@ export async function build(
     // Asked for in another SR: neither moved there by somebody, nor under the reference that an SR has since it was introduced again.
     const elsewhere = before.sr !== undefined && before.sr !== sr.$ref && (disk?.uuid !== before.vdi || disk?.SR !== sr.$ref);
     if (gone || elsewhere || before.base?.id !== base.id || differences(before.content, content).length > 0)
-      return anew(before, { build: randomId(), ...made });
+      // Under the uuid that it has now the former disk goes: what it is described as tells too little for that.
+      return anew(disk !== undefined && before.vdi === existing?.vdi ? { ...before, vdi: disk.uuid } : before, {
+        build: randomId(),
+        ...made,
+      });
     return { ...before, ...made, content: { ...before.content, ...content } };
   };
   const entry = await withLease<Entry>(ctx, record, version, first, async (held) => {

@@ -3,6 +3,8 @@ import { expect, it, vi } from "vitest";
 import { getLayer, getLayerVersions } from "./functions.ts";
 import { readDocument } from "./layer/document.ts";
 import type { Entry } from "./layer/entry.ts";
+import { survey } from "./layer/survey.ts";
+import { inMachine } from "./testing/machines.ts";
 import { reach, sharedStage } from "./testing/sharedStage.ts";
 import { changes, killedAt, type Made, Story, step, withStage } from "./testing.ts";
 import { NULL_REF, type Rec } from "./xapi/records.ts";
@@ -43,7 +45,7 @@ it("marks and record are rebuilt from the durable copy when an SR has lost them"
   });
 });
 
-it("a version that a storage migration has moved is found, mended and removed", async () => {
+it("a version that a storage migration has moved is found, mended and removed, though its disks are still described by the layer's former name", async () => {
   await withStage(
     async (own) => {
       const before = own.pool();
@@ -51,6 +53,9 @@ it("a version that a storage migration has moved is found, mended and removed", 
       const layer = await begun.layer("plat");
       const version = await layer.version("1", quick);
       const pool = await reach(own, begun);
+      const renamed = { ...layer.made.inputs, name: "renamed" };
+      expect(await killedAt(own, { message: /VDI\.set_name_description$/ }, () => own.up(layer.made, renamed))).toBe(true);
+      Object.assign(layer.made, (await own.up(layer.made, renamed)).made);
       const [second] = await pool.find("SR", { name_label: "Second shared NFS" });
       // As VDI.pool_migrate: a new uuid, names kept, other_config dropped.
       const move = async (uuid: unknown): Promise<Rec<"VDI">> => {
@@ -68,7 +73,10 @@ it("a version that a storage migration has moved is found, mended and removed", 
       const seal = await own.up(version.seal, version.seal.inputs);
       expect(seal.made.outputs).toMatchObject({ vdiUuid: moved.uuid, versionId: version.seal.outputs.versionId });
       const machine = await own.up(version.machine, version.machine.inputs);
-      expect((await pool.get("VDI", moved.uuid))?.other_config).toMatchObject({ "xenlayer:uuid": moved.uuid });
+      expect(await pool.get("VDI", moved.uuid)).toMatchObject({
+        other_config: { "xenlayer:uuid": moved.uuid },
+        name_description: expect.stringMatching(/^xenlayer renamed\/1 /),
+      });
       await layer.drop({ disk: disk.made, machine: machine.made, seal: seal.made });
       await begun.end(layer);
       expect(changes(before, own.pool())).toEqual([]);
@@ -136,6 +144,68 @@ it("an unfinished clone of a killed run is removed, a snapshot that somebody mad
     await layer.drop({ disk });
     await xapi.destroy("VDI", backup);
   }));
+
+it("a clone that somebody made of the base while a killed run's key was on it stays: always where a VM has it, and where it can't be told from ours", () =>
+  withLayer("alike", async (layer) => {
+    const os = await vdiOf(story.os.outputs.vdiUuid);
+    const key = async () => Object.keys((await vdiOf(os.uuid)).other_config).some((name) => name.startsWith("xenlayer:copying:"));
+    const theirs = () => xapi.call<string>("VDI.clone", os.$ref);
+    const there = async (...refs: string[]) =>
+      (await Promise.all(refs.map((ref) => xapi.record("VDI", ref)))).map((vdi) => vdi !== undefined);
+    const make = (version: string) => layer.disk(version, { disk: { osVersion: "1.0" } });
+    const copies = async () => (await survey(xapi)).filter(({ what }) => what === "unfinished copy");
+
+    // Before it cloned; an image has the one that there is.
+    expect(await killedAt(stage, { message: /VDI\.clone/ }, () => make("1"))).toBe(true);
+    const image = await theirs();
+    const remove = await inMachine(xapi, image);
+    expect(await copies()).toEqual([]);
+    await layer.drop({ disk: await make("1") });
+    expect([await there(image), await key()]).toEqual([[true], false]);
+
+    // Ours and theirs look the same.
+    expect(await killedAt(stage, { message: /VDI\.clone/, after: true }, () => make("2"))).toBe(true);
+    const [ours] = (await copies()).flatMap(({ vdis }) => vdis.map(({ $ref }) => $ref));
+    const second = await theirs();
+    expect(await copies()).toMatchObject([{ fate: "in doubt", version: "2" }]);
+    const disk = await make("2");
+    expect(await there(image, second, ours ?? "")).toEqual([true, true, true]);
+    expect(stage.told.filter((line) => line.includes("which can't be told, so they stay"))).toHaveLength(1);
+    await layer.drop({ disk });
+    expect(await key()).toBe(false);
+
+    // Two of ours, of two versions.
+    for (const version of ["3", "4"]) expect(await killedAt(stage, { message: /VDI\.clone/, after: true }, () => make(version))).toBe(true);
+    expect((await copies()).map(({ fate }) => fate)).toEqual(["left behind", "left behind"]);
+    for (const version of ["3", "4"]) await layer.drop({ disk: await make(version) });
+    await remove();
+    for (const ref of [image, second, ours ?? ""]) await xapi.destroy("VDI", ref);
+  }));
+
+it("a clone that somebody made during a copy that failed stays, and nothing of the copy does", () =>
+  withStage(
+    async (own) => {
+      const begun = await Story.begin(own);
+      const pool = await reach(own, begun);
+      const before = own.pool();
+      const elsewhere = { ...begun.connector, storageRepository: "Second shared NFS" };
+      const layer = await begun.layer("plat");
+      const { $ref, SR } = (await pool.get("VDI", String(begun.os.outputs.vdiUuid))) as Rec<"VDI">;
+      let clone = "";
+      const happens = async () => {
+        clone = await pool.call<string>("VDI.clone", $ref);
+      };
+      own.sim.fault({ message: "VDI.copy", code: "SR_BACKEND_FAILURE_44", happens });
+      await expect(own.create("PackagingDisk", { ...layer.inputs("1").disk, connector: elsewhere })).rejects.toThrow(
+        "SR_BACKEND_FAILURE_44",
+      );
+      expect((await pool.record("VDI", clone))?.SR).toBe(SR);
+      await pool.destroy("VDI", clone);
+      await own.destroy(layer.made);
+      expect(changes(before, own.pool())).toEqual([]);
+    },
+    { pool: "ha" },
+  ));
 
 it("read says gone only where the storage could be asked, and diff replaces only then", async () => {
   await withStage(async (own) => {

@@ -79,7 +79,7 @@ export async function packaged(ctx: Context, opened: OpenedVersion, wanted: Inpu
       if (made.vm === undefined || held.lost) throw error;
       if (wanted.onFailure === "delete" && error instanceof GuestError && !(await isRunning(xapi, made.vm))) {
         await held.update((entry) => ({ ...entry, machine: { ...(entry.machine as Machine), removed: true } }));
-        await removeBuild(work, xapi, record, held.entry, ["payload"]);
+        await removeBuild(work, xapi, record, held.entry, { roles: ["payload"] });
         throw error;
       }
       await held.update(holding).catch(() => {});

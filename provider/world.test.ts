@@ -4,11 +4,12 @@ import { expect, it, vi } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { getLayerVersions, getVersionReport } from "./functions.ts";
 import { survey } from "./layer/survey.ts";
+import { inMachine } from "./testing/machines.ts";
 import { anotherRun } from "./testing/runs.ts";
 import { failing, reach, sharedStage } from "./testing/sharedStage.ts";
 import { changes, halfMade, type Made, type Stage, Story, step, withStage } from "./testing.ts";
 import type { Xapi } from "./xapi/client.ts";
-import type { Rec } from "./xapi/records.ts";
+import { NULL_REF, type Rec } from "./xapi/records.ts";
 
 // Whole lives of versions, on whatever machine.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
@@ -229,6 +230,34 @@ it("disks that were migrated to other storage are followed: the OS, a base, an o
     { pool: "ha" },
   );
 });
+
+it("a migrated disk that a VM has is not taken for a version whose own was deleted; what is taken by its description alone is told for good", () =>
+  withLayer("imaged", async (layer) => {
+    const { disk, machine, seal } = await layer.version("1", quick);
+    const { $ref, SR, uuid } = await got(xapi, "VDI", disk.outputs.vdiUuid);
+    const image = await xapi.task<string>("VDI.copy", [$ref, SR, NULL_REF, NULL_REF]);
+    await xapi.call("VDI.set_other_config", image, {});
+    await xapi.call("VDI.set_name_label", image, "golden image");
+    const remove = await inMachine(xapi, image);
+    await xapi.destroy("VDI", $ref);
+    const theirs = await xapi.record("VDI", image);
+    const refusal = `the disk of version 1 of layer "imaged" (${uuid}) is gone, and another that says that it is it, "golden image" (${theirs?.uuid}), is used by VM "an image"`;
+    const asked = [
+      () => stage.refresh(disk),
+      () => stage.create("PackagingDisk", disk.inputs),
+      () => layer.disk("2"),
+      () => stage.destroy(layer.made),
+    ];
+    for (const ask of asked) await expect(ask()).rejects.toThrow(refusal);
+    expect(await xapi.record("VDI", image)).toEqual(theirs);
+    await remove();
+    stage.front.program = {};
+    expect(await told(async () => Object.assign(disk, (await stage.up(disk, disk.inputs)).made))).toContain(
+      `version 1 of layer "imaged" was moved: its disk ${uuid} is gone, and disk ${theirs?.uuid}, described as its own, is taken for it`,
+    );
+    expect(disk.outputs.vdiUuid).toBe(theirs?.uuid);
+    await layer.drop({ disk, machine, seal });
+  }));
 
 it("an SR that was forgotten and introduced again has its layers back; an open version, which no durable copy holds, is built again", async () => {
   await withStage(async (own) => {

@@ -4,8 +4,9 @@ import { ConflictError, InputError, XapiError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { NULL_REF, type Rec } from "../xapi/records.ts";
+import { removeCopies, usersOf } from "./buildRemoval.ts";
 import type { Base, Entry } from "./entry.ts";
-import { boundMarks, findDisk, inFlightKey, isOurs, type Marks, marksFor, marksOf, OPEN, unfinishedCopies, withoutMarks } from "./marks.ts";
+import { boundMarks, findDisk, inFlightKey, isOurs, type Marks, marksFor, marksOf, OPEN, withoutMarks } from "./marks.ts";
 import { LayerRecord, splitVersionId } from "./record.ts";
 
 export const GiB = 2 ** 30;
@@ -33,27 +34,39 @@ export const diskMarks = (record: LayerRecord, entry: Entry): Marks => ({
 
 /** A short id in name_description survives a storage migration, which drops other_config (xapi.md 5.1). */
 export const diskDescription = (record: LayerRecord, version: string, entry: Entry): string =>
-  `xenlayer ${record.meta.name}/${version} ${record.layerId}/${entry.id}`;
-
-const EVIDENCE = "xenlayer payload and evidence of ";
+  `${DISK}${record.meta.name}/${version} ${record.layerId}/${entry.id}`;
 export const payloadDescription = (record: LayerRecord, version: string, entry: Entry): string =>
   `${EVIDENCE}${record.meta.name}/${version} ${record.layerId}/${entry.id}`;
 
-/** The evidence of a sealed version, also where a storage migration has put it: described as it was made, whatever layer and version are called since. */
-export async function evidenceOf(xapi: Xapi, record: LayerRecord, entry: Entry): Promise<Rec<"VDI"> | undefined> {
-  const uuid = entry.sealed?.evidence;
-  if (uuid === undefined) return undefined;
-  const there = await xapi.get("VDI", uuid);
-  if (there !== undefined) return there;
-  const moved = (await xapi.all("VDI")).filter(
-    (vdi) =>
-      vdi.name_description.startsWith(EVIDENCE) &&
-      vdi.name_description.endsWith(` ${record.layerId}/${entry.id}`) &&
+const DISK = "xenlayer ";
+const EVIDENCE = "xenlayer payload and evidence of ";
+
+/** Disks without marks that are described as this version's, whatever it and its layer are called since. */
+async function described(xapi: Xapi, record: LayerRecord, entry: Entry, evidence: boolean): Promise<Rec<"VDI">[]> {
+  return (await xapi.all("VDI")).filter(
+    ({ name_description, ...vdi }) =>
+      name_description.startsWith(DISK) &&
+      name_description.startsWith(EVIDENCE) === evidence &&
+      name_description.endsWith(` ${record.layerId}/${entry.id}`) &&
       !vdi.is_a_snapshot &&
       marksOf(vdi) === undefined,
   );
-  // Of several nobody can tell which are copies.
-  return moved.length === 1 ? moved[0] : undefined;
+}
+
+/** The evidence of a sealed version, also where a storage migration has put it. */
+export async function evidenceOf(
+  xapi: Xapi,
+  record: LayerRecord,
+  entry: Entry,
+  seen: readonly Rec<"VDI">[] = [],
+): Promise<Rec<"VDI"> | undefined> {
+  const uuid = entry.sealed?.evidence;
+  if (uuid === undefined) return undefined;
+  const there = seen.find((vdi) => vdi.uuid === uuid) ?? (await xapi.get("VDI", uuid));
+  if (there !== undefined || entry.state === "Deleting") return there;
+  const [moved, ...more] = await described(xapi, record, entry, true);
+  // Of several nobody can tell which are copies; and what a VM has may be one.
+  return moved === undefined || more.length > 0 || (await usersOf(xapi, moved, entry.machine)).length > 0 ? undefined : moved;
 }
 
 /** The build's disk: found, or cloned from its base (copied across SRs, or when the chain has grown too long). */
@@ -80,9 +93,11 @@ export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest)
       hint: "name another base with baseVersion or osVersion",
     });
 
+  if (source.uuid !== base.vdi && marksOf(source) === undefined)
+    ctx.warn(`the disk of base version ${base.name} (${base.vdi}) is gone, and disk ${source.uuid}, described as its own, is taken for it`);
   ctx.report(clones ? `cloning ${base.name}` : `copying ${base.name} to "${sr.name_label}"`);
   // A clone bears its source's marks until it gets its own: only the in-flight key tells it from a clone that somebody else made.
-  for (const left of unfinishedCopies(vdis, source, entry.build)) await xapi.destroy("VDI", left.$ref);
+  await removeCopies(ctx, xapi, source, entry.build, vdis);
   if (!(flight in source.other_config))
     await xapi.call("VDI.add_to_other_config", source.$ref, flight, new Date().toISOString()).catch(onlyDuplicate);
   const ref = clones
@@ -99,7 +114,8 @@ export async function ensureDisk(ctx: Context, xapi: Xapi, request: DiskRequest)
   return { vdi: await grown(xapi, { ...vdi, other_config, name_label: request.fileName }, request.sizeGiB), depth };
 }
 
-async function recordedDisk(
+/** The version's disk, also where a storage migration has put it. `seen`: what was listed a moment ago. */
+export async function recordedDisk(
   xapi: Xapi,
   record: LayerRecord,
   entry: Entry,
@@ -110,26 +126,40 @@ async function recordedDisk(
 }
 
 /**
- * The disk of a version after a storage migration: under another uuid, without marks, its description kept (xapi.md 5.1). Looked for only where the
- * recorded disk is gone, and taken only where it is the only one: a copy of a disk that had its marks bears those, and is somebody's own.
+ * The disk of a version after a storage migration: under another uuid, without marks, its description kept (xapi.md 5.1). Looked for only where the recorded disk
+ * is gone. A clone of a version's disk, as images are, bears the description too, and no marks either once it is migrated: so it is taken only where it is the only
+ * one and no VM has it; and never for a version that is being removed, whose own disk may have gone a moment ago.
  */
-export async function movedDisk(
-  xapi: Xapi,
-  record: LayerRecord,
-  entry: Entry,
-  seen: readonly Rec<"VDI">[] = [],
-): Promise<Rec<"VDI"> | undefined> {
-  if (entry.vdi === undefined || seen.some(({ uuid }) => uuid === entry.vdi)) return undefined;
-  const name = record.byId(entry.id)?.name;
-  if (name === undefined) return undefined;
-  const described = await xapi.find("VDI", { name_description: diskDescription(record, name, entry) });
-  const found = described.filter((vdi) => !vdi.is_a_snapshot && marksOf(vdi) === undefined);
-  if (found.length > 1)
+async function movedDisk(xapi: Xapi, record: LayerRecord, entry: Entry): Promise<Rec<"VDI"> | undefined> {
+  if (entry.vdi === undefined || entry.state === "Deleting") return undefined;
+  const [found, ...more] = await described(xapi, record, entry, false);
+  if (found === undefined) return undefined;
+  const gone = `the disk of version ${record.byId(entry.id)?.name ?? entry.id} of layer "${record.meta.name}" (${entry.vdi}) is gone`;
+  if (more.length > 0)
+    throw new ConflictError(`${gone}, and several others say that they are it: ${[found, ...more].map(({ uuid }) => uuid).join(", ")}`, {
+      hint: "remove, or describe otherwise, those that are copies",
+    });
+  const users = await usersOf(xapi, found, entry.machine);
+  if (users.length > 0)
     throw new ConflictError(
-      `the disk of version ${name} of layer "${record.meta.name}" is gone, and several others say that they are it: ${found.map(({ uuid }) => uuid).join(", ")}`,
-      { hint: "remove, or describe otherwise, those that are copies" },
+      `${gone}, and another that says that it is it, "${found.name_label}" (${found.uuid}), is used by ${users.join(", ")}`,
+      {
+        hint: "if it was moved there, detach it from what uses it; if it is a clone, give it another description (name_description); then run again",
+      },
     );
-  return found[0];
+  return found;
+}
+
+/** The entry with the uuids that its disks have now: to be written before any of them goes, so that they go by these and nothing else does. */
+export async function located(xapi: Xapi, record: LayerRecord, entry: Entry, seen: readonly Rec<"VDI">[]): Promise<Entry> {
+  if (entry.state === "Deleting") return entry;
+  const disk = await recordedDisk(xapi, record, entry, seen);
+  const evidence = await evidenceOf(xapi, record, entry, seen);
+  return {
+    ...entry,
+    ...(disk === undefined ? {} : { vdi: disk.uuid }),
+    ...(evidence === undefined || entry.sealed === undefined ? {} : { sealed: { ...entry.sealed, evidence: evidence.uuid } }),
+  };
 }
 
 /** The disk of a base, also where it was moved since the base was chosen: its own layer's record tells. */
@@ -151,9 +181,10 @@ export async function remarked(ctx: Context, record: LayerRecord, version: strin
   const open = entry.sealed === undefined ? { [OPEN]: new Date().toISOString() } : {};
   const other_config = { ...withoutMarks(vdi.other_config), ...boundMarks(marks, vdi.uuid), ...open };
   await xapi.call("VDI.set_other_config", vdi.$ref, other_config);
-  ctx.report(
-    `version ${version} of layer "${record.meta.name}" ${vdi.uuid === entry.vdi ? "had lost its marks" : "was moved to another storage repository"}: its marks have been rebuilt`,
-  );
+  const what = `version ${version} of layer "${record.meta.name}"`;
+  if (vdi.uuid === entry.vdi) ctx.report(`${what} had lost its marks: they have been rebuilt`);
+  // By its description alone: that is said for good.
+  else ctx.warn(`${what} was moved: its disk ${entry.vdi} is gone, and disk ${vdi.uuid}, described as its own, is taken for it`);
   return { ...vdi, name_description, other_config };
 }
 

@@ -1,12 +1,11 @@
 // Taking away a build of a version: its machine, its payload disk, its disk and the copies that a run has left unfinished. What goes is told by what is
-// recorded, or by marks that can be nobody's copy; who else uses a disk is told here, too, and asked by the caller.
+// recorded, or by marks that can be nobody's copy; never by a description. Who else uses a disk is told here, too, and asked by the caller.
 import { XapiError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
-import { evidenceOf, movedDisk } from "./build.ts";
 import type { Entry, Machine } from "./entry.ts";
-import { hasOwnUuid, inFlightKey, isMachineCopy, isOurs, lookKey, type Marks, unfinishedCopies } from "./marks.ts";
+import { flightsOf, hasOwnUuid, inFlightKey, isMachineCopy, isOurs, lookKey, type Marks, marksOf, unfinishedCopies } from "./marks.ts";
 import type { LayerRecord } from "./record.ts";
 
 type MachineId = Pick<Machine, "name" | "vm">;
@@ -19,7 +18,7 @@ export async function findMachine(xapi: Xapi, { name, vm: uuid }: MachineId): Pr
 }
 
 /**
- * Takes away the VM of a build. It is never stopped while a worker in it must not be interrupted: that is asked by the caller.
+ * Takes away the VM of a build, running or not: who must not interrupt what is at work in it looks before.
  * `halted`: the machine as it was seen a moment ago, which mostly saves looking for it.
  */
 export async function removeMachine(ctx: Context, xapi: Xapi, machine: MachineId, halted?: Rec<"VM">): Promise<void> {
@@ -49,15 +48,18 @@ function unlessHalted(error: unknown): void {
   if (!(error instanceof XapiError && error.code === "VM_BAD_POWER_STATE" && error.params.at(-1)?.toLowerCase() === "halted")) throw error;
 }
 
-/** Takes away everything of one build: machine, payload disks, disk and unfinished copies; and what is left of a build that it followed. */
+/**
+ * Takes away everything of one build: machine, payload disks, disk and unfinished copies; and what is left of a build that it followed.
+ * `seen`: disksOf the entry, a moment ago.
+ */
 export async function removeBuild(
   ctx: Context,
   xapi: Xapi,
   record: LayerRecord,
   entry: Entry,
-  roles: readonly Marks["role"][] = ["payload", "disk"],
+  { roles = ["payload", "disk"], seen }: { roles?: readonly Marks["role"][]; seen?: readonly Rec<"VDI">[] | undefined } = {},
 ): Promise<void> {
-  const vdis = await disksOf(xapi, record, entry);
+  const vdis = seen ?? (await disksOf(xapi, record, entry));
   await removeParts(ctx, xapi, record, entry, roles, vdis);
   await removeEarlier(ctx, xapi, record, entry, vdis);
 }
@@ -79,7 +81,7 @@ async function removeEarlier(ctx: Context, xapi: Xapi, record: LayerRecord, entr
 }
 
 /** All disks of the SRs that a build may be in: a connector may have been given another SR since the layer was made. */
-async function disksOf(xapi: Xapi, record: LayerRecord, entry: Entry): Promise<Rec<"VDI">[]> {
+export async function disksOf(xapi: Xapi, record: LayerRecord, entry: Entry): Promise<Rec<"VDI">[]> {
   const vdis: Rec<"VDI">[] = [];
   for (const SR of new Set([record.vdi.SR, entry.sr ?? record.vdi.SR, ...(entry.stale ?? []).map(({ sr }) => sr ?? record.vdi.SR)]))
     vdis.push(...(await xapi.find("VDI", { SR })));
@@ -106,21 +108,17 @@ async function removeParts(
   for (const uuid of sources) {
     if (uuid === undefined) continue;
     const source = vdis.find((vdi) => vdi.uuid === uuid) ?? (await xapi.get("VDI", uuid));
-    if (source !== undefined) await removeUnfinished(xapi, source, entry.build, vdis);
+    if (source !== undefined) await removeUnfinished(ctx, xapi, source, entry.build, vdis);
   }
   const all = [...vdis];
   for (const uuid of roles.flatMap((role) => recorded[role] ?? [])) {
     const elsewhere = vdis.some((vdi) => vdi.uuid === uuid) ? undefined : await xapi.get("VDI", uuid);
     if (elsewhere !== undefined) all.push(elsewhere);
   }
-  const moved = [
-    roles.includes("disk") ? await movedDisk(xapi, record, entry, all) : undefined,
-    roles.includes("payload") && !all.some(({ uuid }) => uuid === recorded.payload) ? await evidenceOf(xapi, record, entry) : undefined,
-  ].filter((vdi) => vdi !== undefined);
-  for (const vdi of [...all, ...moved]) {
+  for (const vdi of all) {
     const goes = roles.some((role) => {
       // By uuid also where a disk has lost its marks. Marks without a uuid of their own may be a copy's: they count while nothing else is recorded.
-      if (recorded[role] === vdi.uuid || moved.includes(vdi)) return true;
+      if (recorded[role] === vdi.uuid) return true;
       return isOurs(vdi, { ...build, role }) && (hasOwnUuid(vdi) || recorded[role] === undefined);
     });
     if (goes) await xapi.destroy("VDI", vdi.$ref);
@@ -128,10 +126,53 @@ async function removeParts(
 }
 
 /** Takes away the copies that a run has left unfinished, then the key that tells them. */
-export async function removeUnfinished(xapi: Xapi, source: Rec<"VDI">, build: string, vdis: readonly Rec<"VDI">[]): Promise<void> {
-  for (const left of unfinishedCopies(vdis, source, build)) await xapi.destroy("VDI", left.$ref);
+export async function removeUnfinished(
+  ctx: Context,
+  xapi: Xapi,
+  source: Rec<"VDI">,
+  build: string,
+  vdis: readonly Rec<"VDI">[],
+): Promise<void> {
+  await removeCopies(ctx, xapi, source, build, vdis);
   for (const key of [inFlightKey(build), lookKey(build)])
     if (key in source.other_config) await xapi.call("VDI.remove_from_other_config", source.$ref, key);
+}
+
+/** Takes away the copies of its own that a run has left unfinished; what may be somebody's is named and stays. */
+export async function removeCopies(
+  ctx: Context,
+  xapi: Xapi,
+  source: Rec<"VDI">,
+  build: string,
+  vdis: readonly Rec<"VDI">[],
+): Promise<void> {
+  const { own, doubtful } = await copiesOf(xapi, source, build, vdis);
+  for (const left of own) await xapi.destroy("VDI", left.$ref);
+  if (doubtful.length > 0)
+    ctx.warn(
+      `of ${doubtful.map(({ name_label, uuid }) => `"${name_label}" (${uuid})`).join(", ")} some were cloned by a run that was killed, and some by somebody else: which can't be told, so they stay; remove those that nobody needs`,
+    );
+}
+
+/**
+ * Whose the disks are that bear the key of a copying. Whoever cloned the source while it had the key, and runs that die leave it there for days, has made one
+ * that looks like ours. Ours have no VM; a copy into a disk of our own making bears its build's marks; and there are no more of them than builds were at it.
+ */
+export async function copiesOf(
+  xapi: Xapi,
+  source: Rec<"VDI">,
+  build: string,
+  vdis: readonly Rec<"VDI">[],
+): Promise<{ own: Rec<"VDI">[]; doubtful: Rec<"VDI">[] }> {
+  const found: Rec<"VDI">[] = [];
+  for (const copy of unfinishedCopies(vdis, source, build)) if ((await usersOf(xapi, copy)).length === 0) found.push(copy);
+  const marked = found.filter((copy) => marksOf(copy)?.build === build);
+  const alike = marked.length > 0 ? marked : found;
+  // Each build that was at it, then and now, accounts for one.
+  const builds = new Set(
+    flightsOf(source).flatMap(([at]) => (alike.some((copy) => flightsOf(copy).some(([its]) => its === at)) ? [at] : [])),
+  );
+  return alike.length <= (marked.length > 0 ? 1 : builds.size) ? { own: alike, doubtful: [] } : { own: [], doubtful: alike };
 }
 
 /** VMs that are not ours and have the disk attached or listed: what an image, or a person, uses. */

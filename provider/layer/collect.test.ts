@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { main } from "../cli.ts";
 import { connectFor } from "../session.ts";
+import { inMachine } from "../testing/machines.ts";
 import { changes, killedAt, type OpenStage, openStage, Story, type StoryLayer, step } from "../testing.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { boundMarks, marksFor } from "./marks.ts";
@@ -191,6 +192,28 @@ describe("what is left behind", () => {
     expect((await collected()).code).toBe(0);
     expect((await retained.record()).versions.size).toBe(0);
     await stage.destroy(retained.made);
+  });
+
+  it("is not an image's disk that was cloned from the version and migrated since, whenever the removal was killed", async () => {
+    const imaged = await story.layer("imaged");
+    await imaged.version("1.0", { machine: { install: [] } });
+    const { $ref, SR } = (await (await pool()).get("VDI", (await imaged.entry("1.0")).vdi ?? "")) ?? { $ref: "", SR: "" };
+    // What a storage migration leaves of a clone: the description, and no marks.
+    const image = await xapi.task<string>("VDI.copy", [$ref, SR, "OpaqueRef:NULL", "OpaqueRef:NULL"]);
+    await xapi.call("VDI.set_other_config", image, {});
+    const remove = await inMachine(xapi, image);
+    const { holders: _, ...entry } = await imaged.entry("1.0");
+    await (await imaged.record()).put("1.0", { ...entry, holders: {} });
+    // Disk and evidence have gone, the entry has not.
+    expect(await killedAt(stage, { message: /VDI\.destroy$/, skip: 1, after: true }, () => stage.destroy(imaged.made))).toBe(true);
+    expect(refOf(entry.vdi ?? "")).toBe("");
+    expect(left(await told())).toEqual(["version imaged 1.0"]);
+    expect((await collected()).code).toBe(0);
+    expect((await (await pool()).record("VDI", image))?.VBDs).toHaveLength(1);
+    await stage.destroy(imaged.made);
+    expect((await xapi.record("VDI", image))?.VBDs).toHaveLength(1);
+    await remove();
+    await xapi.destroy("VDI", image);
   });
 
   it("is a record that was never finished, once nobody is making it", async () => {

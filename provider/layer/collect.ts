@@ -63,7 +63,7 @@ async function remove(ctx: Context, xapi: Xapi, { remains, vdis, vms }: Thing): 
       for (const { name_label, uuid } of vms) await removeMachine(ctx, xapi, { name: name_label, vm: uuid });
       return;
     case "copies":
-      return await removeUnfinished(xapi, remains.source, remains.build, [remains.source, ...vdis]);
+      return await removeUnfinished(ctx, xapi, remains.source, remains.build, [remains.source, ...vdis]);
     case "objects":
       // The disk last: it is what tells that the others belong to nobody.
       for (const { name_label, uuid } of vms) await removeMachine(ctx, xapi, { name: name_label, vm: uuid });

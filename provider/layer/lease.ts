@@ -3,7 +3,8 @@
 import { ConflictError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import { until } from "../wait.ts";
-import { removeBuild } from "./buildRemoval.ts";
+import { located } from "./build.ts";
+import { disksOf, removeBuild } from "./buildRemoval.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { elapsed, isOthers, LEASE_MS, leftOf, type Moment, newLease, now } from "./holder.ts";
 import type { LayerRecord } from "./record.ts";
@@ -180,7 +181,11 @@ const inTheWay = (record: LayerRecord, name: string | undefined): Lease | undefi
 export async function abandon(ctx: Context, record: LayerRecord, name: string, held: Held): Promise<void> {
   if (held.lost) return;
   await held.confirm(true);
-  await removeBuild(ctx, record.xapi, record, held.entry);
+  const { xapi } = record;
+  const seen = await disksOf(xapi, record, held.entry);
+  const { vdi } = await located(xapi, record, held.entry, seen);
+  if (vdi !== undefined && vdi !== held.entry.vdi) await held.update((entry) => ({ ...entry, vdi }));
+  await removeBuild(ctx, xapi, record, held.entry, { seen });
   await record.remove(name);
 }
 

@@ -5,7 +5,7 @@ import { ConflictError, InputError } from "../errors.ts";
 import type { ConnectorCredentials, Context, Known } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
-import { movedDisk, remarked } from "./build.ts";
+import { recordedDisk, remarked } from "./build.ts";
 import type { Base, Entry } from "./entry.ts";
 import { LayerRecord, splitVersionId, versionId } from "./record.ts";
 import { recover } from "./restored.ts";
@@ -117,10 +117,8 @@ export function baseOf(record: LayerRecord, name: string, entry: Entry): Base {
 }
 
 /** The version's disk, also where a storage migration has put it; undefined = it is gone, or not made yet. */
-export async function diskOf({ xapi, record, entry }: Omit<OpenedVersion, "name">): Promise<Rec<"VDI"> | undefined> {
-  if (entry.vdi === undefined) return undefined;
-  return (await xapi.get("VDI", entry.vdi)) ?? (await movedDisk(xapi, record, entry));
-}
+export const diskOf = ({ xapi, record, entry }: Omit<OpenedVersion, "name">): Promise<Rec<"VDI"> | undefined> =>
+  recordedDisk(xapi, record, entry);
 
 /** An open version may not have its disk yet; a sealed one without it is gone. */
 export async function diskIsThere(opened: Omit<OpenedVersion, "name">): Promise<boolean> {

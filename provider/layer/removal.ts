@@ -4,12 +4,13 @@
 import { ConflictError, explain, ProviderError } from "../errors.ts";
 import { takenBack } from "../plan.ts";
 import type { Context } from "../resource.ts";
-import { removeBuild, usersOf } from "./buildRemoval.ts";
+import type { Rec } from "../xapi/records.ts";
+import { located, recordedDisk } from "./build.ts";
+import { disksOf, removeBuild, usersOf } from "./buildRemoval.ts";
 import type { Entry } from "./entry.ts";
 import { isOwn, LEASE_MS, leftOf, newLease } from "./holder.ts";
 import { demandFree, freeToTake, withoutLease } from "./lease.ts";
-import { diskOf } from "./open.ts";
-import { LayerRecord, RecordGoneError } from "./record.ts";
+import { LayerRecord, RecordGoneError, versionId } from "./record.ts";
 import { spaceLines, spaceOf } from "./space.ts";
 
 /** Removes the layer with all its versions; refused, naming what uses it, while anything does or a version is being built. */
@@ -101,24 +102,31 @@ function demandNone({ meta }: LayerRecord, uses: readonly string[]): void {
 }
 
 /** Disk, evidence, machine and entry of one version. */
-export async function removeVersion(ctx: Context, record: LayerRecord, name: string, entry: Entry): Promise<void> {
-  const going = await condemned(record, name, entry);
-  await removeBuild(ctx, record.xapi, record, going);
+export async function removeVersion(
+  ctx: Context,
+  record: LayerRecord,
+  name: string,
+  entry: Entry,
+  disks?: readonly Rec<"VDI">[],
+): Promise<void> {
+  const seen = disks ?? (await disksOf(record.xapi, record, entry));
+  const going = await condemned(record, name, entry, seen);
+  await removeBuild(ctx, record.xapi, record, going, { seen });
   await record.remove(name);
 }
 
 /** Said first, and by compare-and-swap: a run that takes the version at this moment has it, or finds it gone. */
-async function condemned(record: LayerRecord, name: string, entry: Entry): Promise<Entry> {
+async function condemned(record: LayerRecord, name: string, entry: Entry, seen: readonly Rec<"VDI">[]): Promise<Entry> {
   if (entry.state === "Deleting") return entry;
-  const going: Entry = { ...withoutLease(entry), state: "Deleting" };
+  const going: Entry = { ...withoutLease(await located(record.xapi, record, entry, seen)), state: "Deleting" };
   await record.put(name, going);
   return going;
 }
 
 /** What has the version's disk, wherever that was moved, other than the machine it was packaged with. */
-export async function usersOfVersion(record: LayerRecord, entry: Entry): Promise<string[]> {
+async function usersOfVersion(record: LayerRecord, entry: Entry, seen?: readonly Rec<"VDI">[]): Promise<string[]> {
   const { xapi } = record;
-  const vdi = await diskOf({ xapi, record, entry });
+  const vdi = await recordedDisk(xapi, record, entry, seen);
   return vdi === undefined ? [] : await usersOf(xapi, vdi, entry.machine);
 }
 
@@ -149,11 +157,14 @@ export async function applyRetention(ctx: Context, record: LayerRecord): Promise
 
 /** Whether it has gone: what somebody uses stays. */
 async function removeReleased(ctx: Context, record: LayerRecord, name: string, entry: Entry): Promise<boolean> {
+  // Not by the disk: a storage migration gives the version another one, and who is based on it still names the former.
+  const id = versionId(record.layerId, entry.id);
   const open = () =>
     [...record.versions]
-      .filter(([, other]) => other.state !== "Deployable" && other.state !== "Deleting" && other.base?.vdi === entry.vdi)
+      .filter(([, other]) => other.state !== "Deployable" && other.state !== "Deleting" && other.base?.id === id)
       .map(([other]) => `open version ${other}`);
-  const users = await usersOfVersion(record, entry);
+  const seen = await disksOf(record.xapi, record, entry);
+  const users = await usersOfVersion(record, entry, seen);
   const stays = (uses: readonly string[]): boolean => {
     if (uses.length === 0) return false;
     const becomes = entry.destroyWhenFree === true ? "it is released now and destroyed when it is free" : "it stays for now";
@@ -161,7 +172,7 @@ async function removeReleased(ctx: Context, record: LayerRecord, name: string, e
     return true;
   };
   if (stays([...users, ...open()])) return false;
-  const going = await condemned(record, name, entry);
+  const going = await condemned(record, name, entry, seen);
   if (entry !== going) {
     // Another run may have begun to build on it since the record was read; from here on none does.
     await record.refresh();
@@ -171,7 +182,7 @@ async function removeReleased(ctx: Context, record: LayerRecord, name: string, e
     }
   }
   ctx.report(`retention: removing version ${name}`);
-  await removeVersion(ctx, record, name, going);
+  await removeVersion(ctx, record, name, going, seen);
   await record.addAudit({ at: new Date().toISOString(), event: "version removed by retention", version: name });
   return true;
 }

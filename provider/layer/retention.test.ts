@@ -1,10 +1,12 @@
 // Retention: which released versions go, by number and age, and that nothing goes that somebody uses; killed in the middle, the next run goes on.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectFor } from "../session.ts";
+import { inMachine } from "../testing/machines.ts";
 import { versionLike } from "../testing/versions.ts";
 import { changes, killedAt, type OpenStage, openStage, Story, type StoryLayer } from "../testing.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Entry } from "./entry.ts";
+import { versionId } from "./record.ts";
 
 const DAY = 86_400_000;
 
@@ -54,15 +56,6 @@ const retain = async (retention: object | undefined) => {
   Object.assign(layer.made, made);
 };
 const diskOf = async (name: string) => (await xapi.get("VDI", (await layer.entry(name)).vdi ?? ""))?.$ref ?? "";
-async function listedIn(vdi: string): Promise<() => Promise<void>> {
-  const fields = { userdevice: "0", bootable: true, mode: "RW", type: "Disk", unpluggable: false, empty: false };
-  const template = stage.sim.db.all("VM").find(([, vm]) => vm.name_label === "xenlayer-packaging")?.[0];
-  const vm = await xapi.call<string>("VM.clone", template, "an image");
-  await xapi.call("VM.set_is_a_template", vm, false);
-  await xapi.call("VBD.create", { VM: vm, VDI: vdi, ...fields, other_config: {}, qos_algorithm_type: "", qos_algorithm_params: {} });
-  return () => xapi.destroy("VM", vm);
-}
-
 describe("which versions go", () => {
   it.each([
     ["none without retention", undefined, ["1", "2", "3"]],
@@ -102,13 +95,13 @@ describe("what stays, whatever its age", () => {
   });
 
   it("is a version in a VM, also one whose disk somebody has moved to another storage repository", async () => {
-    const remove = await listedIn(await diskOf("1"));
+    const remove = await inMachine(xapi, await diskOf("1"));
     const moved = await xapi.get("VDI", (await layer.entry("2")).vdi ?? "");
     const copy = await xapi.task<string>("VDI.copy", [moved?.$ref, moved?.SR, "OpaqueRef:NULL", "OpaqueRef:NULL"]);
     // What a storage migration leaves: another uuid, no marks, the description (xapi_vm_migrate.ml).
     await xapi.call("VDI.set_other_config", copy, {});
     await xapi.destroy("VDI", moved?.$ref ?? "");
-    const removeMoved = await listedIn(copy);
+    const removeMoved = await inMachine(xapi, copy);
     await retain({ keep: 0 });
     expect(await names()).toEqual(["1", "2"]);
     expect(stage.told.filter((line) => line.includes('is used by VM "an image"'))).toHaveLength(2);
@@ -128,6 +121,23 @@ describe("what stays, whatever its age", () => {
     expect(await names()).toEqual([]);
   });
 
+  it("is a version that an open one is based on, also where a storage migration has given it another disk since", async () => {
+    const next = await layer.disk("4", { disk: { baseVersion: "1" } });
+    const entry = await layer.entry("1");
+    const disk = await xapi.get("VDI", entry.vdi ?? "");
+    const copy = await xapi.task<string>("VDI.copy", [disk?.$ref, disk?.SR, "OpaqueRef:NULL", "OpaqueRef:NULL"]);
+    await xapi.call("VDI.set_other_config", copy, {});
+    await xapi.destroy("VDI", disk?.$ref ?? "");
+    // As an up records it.
+    await (await layer.record()).put("1", { ...entry, vdi: (await xapi.record("VDI", copy))?.uuid });
+    await retain({ keep: 0 });
+    expect(await names()).toEqual(["1", "4"]);
+    await stage.destroy(next);
+    await retain({ keep: 0, maxAgeDays: 9 });
+    expect(await names()).toEqual([]);
+    expect(await xapi.record("VDI", copy)).toBeUndefined();
+  });
+
   it("is a version on which another run begins to build at this moment", async () => {
     // Between the look at what is open and the first write another run adds its version.
     const entry = await layer.entry("1");
@@ -144,7 +154,7 @@ describe("what stays, whatever its age", () => {
           build: "b".repeat(32),
           state: "Editing",
           vdi: undefined,
-          base: { layer: layer.id, id: "x", name: "x", vdi: entry.vdi },
+          base: { layer: layer.id, id: versionId(layer.id, entry.id), name: "x", vdi: entry.vdi },
         };
         stage.sim.db.update("VDI", ref, { other_config: { ...vdi.other_config, "xenlayer:version:4:1": JSON.stringify(open) } });
         return false;

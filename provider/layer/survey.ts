@@ -2,7 +2,7 @@
 // in-flight marks, of which no live run can know, and which nobody uses; what is in doubt is named, with the reason, and is for people to judge.
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
-import { usersOf } from "./buildRemoval.ts";
+import { copiesOf, usersOf } from "./buildRemoval.ts";
 import { claims } from "./claim.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { isOthers } from "./holder.ts";
@@ -21,7 +21,6 @@ import {
   machineMarksOf,
   marksOf,
   OPEN,
-  unfinishedCopies,
 } from "./marks.ts";
 import { LayerRecord } from "./record.ts";
 import { bearsMeta } from "./recordKeys.ts";
@@ -180,14 +179,14 @@ async function unlessUsed(
 }
 
 /** Copies that were begun and never finished, by the keys on what they were copied from; and keys that were forgotten there. */
-async function ofCopies({ vdis, records }: Pool): Promise<Thing[]> {
+async function ofCopies({ xapi, vdis, records }: Pool): Promise<Thing[]> {
   const things: Thing[] = [];
   for (const source of vdis) {
     // A copy bears the keys of its source, too; what they were put on bears its own marks, or (a payload disk) is no snapshot.
     if (isCopy(source) || source.is_a_snapshot) continue;
     for (const [build, since] of flightsOf(source)) {
-      const copies = unfinishedCopies(vdis, source, build);
-      if (copies.some(({ $ref }) => $ref === source.$ref)) continue;
+      const { own, doubtful } = await copiesOf(xapi, source, build, vdis);
+      const copies = [...own, ...doubtful];
       const owner = ownerOf(records, build);
       const about = owner === undefined ? { connector: marksOf(source)?.connector } : { ...of(owner.record), version: owner.version };
       const what = copies.length === 0 ? "in-flight key" : "unfinished copy";
@@ -202,8 +201,12 @@ async function ofCopies({ vdis, records }: Pool): Promise<Thing[]> {
       };
       if (owner !== undefined && isHeld(owner.record, owner.version))
         things.push({ ...thing, fate: "busy", why: `${thing.why}; a run is at work on its version`, lease: owner.entry.lease });
-      else if (copies.some((copy) => copy.VBDs.length > 0))
-        things.push({ ...thing, fate: "in doubt", why: `${thing.why}, but a VM has it` });
+      else if (doubtful.length > 0)
+        things.push({
+          ...thing,
+          fate: "in doubt",
+          why: `${thing.why}, but some were cloned by somebody else: remove those that nobody needs`,
+        });
       else things.push({ ...thing, remains: { kind: "copies", source, build } });
     }
   }

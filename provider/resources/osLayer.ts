@@ -84,7 +84,9 @@ export const osLayer = defineResource(connectFor, {
     const record = await findLayer(xapi, want.connector, want.name, ctx.warn);
     if (record !== undefined && record.meta.kind !== "os")
       return { failures: [{ property: "name", reason: `a platform layer is named "${want.name}"` }] };
-    if (record !== undefined && old?.name !== undefined && old.name !== want.name)
+    // Without one of the former name it is this very layer: a run that renamed it was killed before it could tell.
+    const renamed = record !== undefined && old?.name !== undefined && old.name !== want.name;
+    if (renamed && (await findLayer(xapi, want.connector, old.name ?? "")) !== undefined)
       return { failures: [{ property: "name", reason: `a layer "${want.name}" exists: choose another name` }] };
     const existing = record?.versions.get(want.version);
     if (record !== undefined && existing?.state === "Deployable" && (await diskIsThere({ xapi, record, entry: existing }))) {

@@ -169,7 +169,7 @@ export const packagingMachine = defineResource(connectFor, {
         ? undefined
         : { ...before, machine: before.machine === undefined ? undefined : { ...before.machine, packaged: false, removed: true } };
     await withLease(ctx, record, name, removed, async (held) => {
-      await removeBuild({ ...ctx, signal: held.signal }, xapi, record, held.entry, ["payload"]);
+      await removeBuild({ ...ctx, signal: held.signal }, xapi, record, held.entry, { roles: ["payload"] });
       const { machine: _, ...holders } = held.entry.holders;
       return { result: true, finish: (entry) => ({ ...entry, holders }) };
     });

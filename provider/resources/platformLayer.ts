@@ -83,7 +83,13 @@ export const platformLayer = defineResource(connectFor, {
     const existing = await findLayer(xapi, want.connector, want.name, ctx.warn);
     if (existing !== undefined && existing.meta.kind !== "platform")
       failures.push({ property: "name", reason: `an OS layer is named "${want.name}"` });
-    else if (existing !== undefined && old?.name !== undefined && old.name !== want.name)
+    // Without one of the former name it is this very layer: a run that renamed it was killed before it could tell.
+    else if (
+      existing !== undefined &&
+      old?.name !== undefined &&
+      old.name !== want.name &&
+      (await findLayer(xapi, want.connector, old.name)) !== undefined
+    )
       failures.push({ property: "name", reason: `a layer "${want.name}" exists: choose another name` });
     else if (existing !== undefined && want.osLayer !== undefined && existing.meta.osLayer !== want.osLayer)
       failures.push({ property: "osLayer", reason: `layer "${want.name}" exists; ${BOUND}` });
