@@ -2,6 +2,7 @@
 // built, or a deleted object of somebody else. The other run is the provider anew, with a memory of its own.
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { getLayerVersions, getVersionReport } from "./functions.ts";
+import { collect } from "./layer/collect.ts";
 import { marksFor } from "./layer/marks.ts";
 import type { ConnectorCredentials } from "./resource.ts";
 import { connectFor } from "./session.ts";
@@ -223,6 +224,79 @@ it("what a killed run has claimed is in nobody's way, and what it left is remove
     if (vdi.other_config["xenlayer:claim"]?.includes("elsewhere") === true)
       stage.sim.db.update("VDI", ref, { other_config: { ...vdi.other_config, "xenlayer:claim": JSON.stringify(lease) } });
   await stage.destroy((await making).made);
+  expect(changes(before, stage.pool())).toEqual([]);
+});
+
+// The answer to a call, or the call itself, is held until the claim on the name counts for nobody any more and another run has made the layer.
+it.each([
+  ["PUT /import_raw_vdi", "the same", "after"],
+  ["VDI.set_name_description", "the same", "after"],
+  ["VDI.set_other_config", "the same", "before"],
+  ["VDI.set_name_description", "another", "after"],
+  ["VDI.set_other_config", "another", "before"],
+] as const)("of a run that was too slow to make its layer, at %s, and one of %s connector there is one layer", (message, whose, when) =>
+  withRuns(1, async ([other]) => {
+    const before = stage.pool();
+    const config = whose === "another" ? await (other as Run).create("ConnectorConfig", stage.connector()) : story.config;
+    const connector = { ...stage.connector(), connectorId: config.outputs.connectorId };
+    const inputs = { ...story.os.inputs, name: "slowly made" };
+    const real = Date.now;
+    let fast: Made | undefined;
+    stage.sim.fault({
+      message,
+      when,
+      happens: async () => {
+        vi.spyOn(Date, "now").mockImplementation(() => real() + 125_000);
+        fast = await (other as Run).create("OsLayer", { ...inputs, connector });
+      },
+    });
+    const [slow] = await Promise.allSettled([stage.create("OsLayer", inputs)]);
+    vi.restoreAllMocks();
+    expect(labels("slowly made")).toEqual(["slowly made (layer record)", "slowly made 1.0"]);
+    if (whose === "the same") expect(slow).toMatchObject({ status: "fulfilled", value: { id: fast?.id } });
+    else expect(refusals([slow])[0]).toMatch(/layer "slowly made" .*exists and belongs to connector/);
+    for (const os of [...made([slow]), fast as Made]) await stage.destroy(os);
+    if (config !== story.config) await stage.destroy(config);
+    expect(changes(before, stage.pool())).toEqual([]);
+  }),
+);
+
+it("what a dead run seems to have claimed is looked at again before it goes: a record that it has made meanwhile stays", async () => {
+  const before = stage.pool();
+  const xapi = await reach();
+  const model = await story.layer("model");
+  const { meta } = await model.record();
+  const lease = { run: "slow", host: "elsewhere", pid: 4711, until: Date.now() - 1 };
+  const claimed = async (): Promise<string> => {
+    const other_config = { ...marksFor({ connector: meta.connectorId, role: "layer" }), "xenlayer:claim": JSON.stringify(lease) };
+    const vdi = { SR: (await model.record()).vdi.SR, virtual_size: 2 ** 22, type: "user", sharable: false, read_only: false, other_config };
+    return await xapi.call<string>("VDI.create", { ...vdi, name_label: "woken (layer record)", name_description: "" });
+  };
+  /** What the slow run does as soon as it has been taken for dead. */
+  const wakes = (ref: string) => () => {
+    const { uuid, other_config } = stage.sim.db.get("VDI", ref);
+    const facts = JSON.stringify({ ...meta, uuid, name: "woken" });
+    stage.sim.db.update("VDI", ref, { other_config: { ...other_config, "xenlayer:meta:1": facts } });
+  };
+  const slow = await claimed();
+  stage.sim.fault({
+    message: "VDI.create",
+    when: "after",
+    happens: () => stage.sim.fault({ message: "VDI.get_all_records_where", when: "after", happens: wakes(slow) }),
+  });
+  const layer = await story.layer("woken");
+  expect(layer.id).toBe(stage.sim.db.get("VDI", slow).uuid);
+  expect(labels("woken")).toEqual(["woken (layer record)"]);
+  await stage.destroy(layer.made);
+
+  const second = await claimed();
+  stage.sim.fault({ message: "VDI.get_all_records", when: "after", happens: wakes(second) });
+  const ctx = { ...stage.front, connect: () => Promise.resolve(xapi) };
+  const { failed } = await collect(ctx, xapi, [meta.connectorId]);
+  expect(failed.map(({ problem }) => problem)).toEqual([expect.stringContaining("by a run that was only slow")]);
+  expect(labels("woken")).toEqual(["woken (layer record)"]);
+  await xapi.destroy("VDI", second);
+  await stage.destroy(model.made);
   expect(changes(before, stage.pool())).toEqual([]);
 });
 

@@ -1,16 +1,18 @@
 // Who makes the layer of a name, when several runs find that there is none. XAPI has names that may be there twice and no lock that an account of ours may use,
 // but a VDI is there with its name at once: each run makes one, then looks who else did. Promises: whoever comes later sees who was earlier, so no two go on; the
-// one with the greater uuid gives way and the other waits until it has, so that one goes on; what a dead run has claimed is in nobody's way.
+// one with the greater uuid gives way and the other waits until it has, so that one goes on; what a dead run has claimed is in nobody's way, and a run that was
+// only slow finds out before its claim becomes a record.
 import { ConflictError, XapiError } from "../errors.ts";
 import { takenBack } from "../plan.ts";
 import type { Context } from "../resource.ts";
 import { until } from "../wait.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
+import { isGone } from "../xapi/pool.ts";
 import type { Rec } from "../xapi/records.ts";
 import type { Lease } from "./entry.ts";
-import { isOthers, LEASE_MS, leaseIn, newLease } from "./holder.ts";
-import { CLAIM, isCopy, isOurs, marksOf } from "./marks.ts";
+import { elapsed, isOthers, LEASE_MS, leaseIn, newLease, now } from "./holder.ts";
+import { CLAIM, hasOwnUuid, isCopy, isOurs, marksOf } from "./marks.ts";
 import { LayerRecord } from "./record.ts";
 import { bearsMeta, recordName } from "./recordKeys.ts";
 
@@ -29,17 +31,42 @@ function isLive(vdi: Rec<"VDI">): boolean {
 
 const leaseOf = (vdi: Rec<"VDI">): Lease | undefined => leaseIn(vdi.other_config[CLAIM]);
 
-/** The VDI under this name, without the claim in its other_config; undefined = another run has it, or gave it up: look again. */
+/** A name that this run has, as long as nobody can have taken the run for dead. */
+export interface Claim {
+  /** Without the claim in its other_config. */
+  readonly vdi: Rec<"VDI">;
+  /** Before what others will rely on: whether it still has the name; it is said anew where whoever came meanwhile may have thought otherwise. */
+  holds(): Promise<boolean>;
+  /** After it, for a call may have been repeated for long: whether it was nobody else's by then. */
+  held(): Promise<boolean>;
+  end(): void;
+}
+
+/** Undefined = another run has the name, or gave it up: look again. */
 export async function claimName(
   ctx: Context,
   xapi: Xapi,
   name_label: string,
   fresh: { other_config: Record<string, string> } & Record<string, unknown>,
-): Promise<{ vdi: Rec<"VDI">; end: () => void } | undefined> {
+): Promise<Claim | undefined> {
   const { other_config } = fresh;
-  const ref = await created(xapi, { ...fresh, name_label, other_config: { ...other_config, [CLAIM]: JSON.stringify(newLease()) } });
+  const claiming = () => ({ ...other_config, [CLAIM]: JSON.stringify(newLease()) });
+  let since = now();
+  const ref = await created(xapi, { ...fresh, name_label, other_config: claiming() });
   own.add(ref);
   const end = () => void own.delete(ref);
+  const alone = async (): Promise<boolean> => {
+    const all = await xapi.find("VDI", { name_label });
+    return all.some(({ $ref }) => $ref === ref) && !all.some((other) => other.$ref !== ref && claims(xapi, other));
+  };
+  // Said first, then looked: who has come before is there, and who comes later sees it.
+  const holds = async (): Promise<boolean> => {
+    if (elapsed(since) < LEASE_MS / 2) return true;
+    since = now();
+    await xapi.call("VDI.set_other_config", ref, claiming());
+    return await alone();
+  };
+  const held = async (): Promise<boolean> => elapsed(since) < LEASE_MS || (await alone());
   try {
     const all = await xapi.find("VDI", { name_label });
     const vdi = all.find(({ $ref }) => $ref === ref);
@@ -52,14 +79,12 @@ export async function claimName(
     const later = rivals.every((rival) => !bearsMeta(rival) && vdi !== undefined && rival.uuid > vdi.uuid);
     if (vdi !== undefined && later) {
       for (const rival of rivals) await givenUp(ctx, xapi, rival);
-      const now = rivals.length === 0 ? all : await xapi.find("VDI", { name_label });
-      if (!now.some((other) => claims(xapi, other) && rivals.some(({ $ref }) => $ref === other.$ref))) {
-        // What killed runs of this connector have left, one that was waited for, too.
-        const marks = { role: "layer", connector: marksOf(vdi)?.connector ?? "" } as const;
-        for (const left of now)
-          if (left.$ref !== ref && !claims(xapi, left) && isOurs(left, marks) && !bearsMeta(left)) await xapi.destroy("VDI", left.$ref);
-        return { vdi: { ...vdi, other_config }, end };
-      }
+      const there = rivals.length === 0 ? all : await xapi.find("VDI", { name_label });
+      const gone = !there.some((other) => claims(xapi, other) && rivals.some(({ $ref }) => $ref === other.$ref));
+      // What killed runs of this connector have left, one that was waited for, too.
+      const marks = { role: "layer", connector: marksOf(vdi)?.connector ?? "" } as const;
+      const left = there.filter((other) => other.$ref !== ref && isOurs(other, marks) && isLeft(xapi, other));
+      if (gone && (await holds()) && (await removed(xapi, left))) return { vdi: { ...vdi, other_config }, holds, held, end };
     }
     await xapi.destroy("VDI", ref);
     end();
@@ -67,8 +92,23 @@ export async function claimName(
     return undefined;
   } catch (error) {
     end();
+    // Another run has taken this one for dead.
+    if (isGone(error, ref)) return undefined;
     throw await takenBack(error, () => xapi.destroy("VDI", ref));
   }
+}
+
+/** What a dead run has claimed and not made a record of; a record that has lost its marks, and gets them back, bears its own uuid first. */
+const isLeft = (xapi: Xapi, vdi: Rec<"VDI">): boolean => !bearsMeta(vdi) && !hasOwnUuid(vdi) && !claims(xapi, vdi);
+
+/** Takes away what dead runs have left of their claims. False: one of them was only slow; it is looked at again, for by now it may have a record there. */
+export async function removed(xapi: Xapi, left: readonly Rec<"VDI">[]): Promise<boolean> {
+  for (const { $ref } of left) {
+    const vdi = await xapi.record("VDI", $ref);
+    if (vdi !== undefined && !isLeft(xapi, vdi)) return false;
+    await xapi.destroy("VDI", $ref);
+  }
+  return true;
 }
 
 /** Where the answer is lost, the VDI is known by its claim, which no other bears. */

@@ -1,11 +1,13 @@
 // Taking away what killed runs have left behind. Promises: only what a survey calls left behind, looked at again right before it goes, and only of the
 // connectors that are named; a failure is told and the rest is gone on with; what goes, goes by the code that any run removes it with.
-import { explain, ProviderError } from "../errors.ts";
+import { ConflictError, explain, ProviderError } from "../errors.ts";
 import type { Context } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { removeMachine, removeStale, removeUnfinished } from "./buildRemoval.ts";
+import { removed } from "./claim.ts";
 import type { Entry } from "./entry.ts";
 import { isHeld, withLease } from "./lease.ts";
+import { marksOf } from "./marks.ts";
 import { removeLayer, removeVersion } from "./removal.ts";
 import { survey, type Thing } from "./survey.ts";
 
@@ -67,7 +69,11 @@ async function remove(ctx: Context, xapi: Xapi, { remains, vdis, vms }: Thing): 
     case "objects":
       // The disk last: it is what tells that the others belong to nobody.
       for (const { name_label, uuid } of vms) await removeMachine(ctx, xapi, { name: name_label, vm: uuid });
-      for (const vdi of vdis.toSorted((a, b) => Number(isDisk(a)) - Number(isDisk(b)))) await xapi.destroy("VDI", vdi.$ref);
+      for (const vdi of vdis.toSorted((a, b) => Number(isDisk(a)) - Number(isDisk(b)))) {
+        if (marksOf(vdi)?.role !== "layer") await xapi.destroy("VDI", vdi.$ref);
+        else if (!(await removed(xapi, [vdi])))
+          throw new ConflictError(`"${vdi.name_label}" is being made a layer's record by a run that was only slow`);
+      }
   }
 }
 

@@ -4,6 +4,7 @@ import { ConflictError, InputError } from "../errors.ts";
 import { takenBack } from "../plan.ts";
 import type { ConnectorCredentials, Context, Known } from "../resource.ts";
 import type { Xapi } from "../xapi/client.ts";
+import { isGone } from "../xapi/pool.ts";
 import type { Rec } from "../xapi/records.ts";
 import { diskDescription } from "./build.ts";
 import { claimName, claims } from "./claim.ts";
@@ -13,6 +14,7 @@ import { freeToTake } from "./lease.ts";
 import { isCopy, MADE, marksFor } from "./marks.ts";
 import { LayerRecord, RecordGoneError, randomId } from "./record.ts";
 import { auditKeys, recordDescription, recordName } from "./recordKeys.ts";
+import { giveUpLayer } from "./removal.ts";
 
 /** The layer of this name; one of another connector is a conflict that is named. */
 export async function findLayer(
@@ -106,18 +108,27 @@ async function createLayer(
     },
   });
   if (claim === undefined) return undefined;
-  const { vdi, end } = claim;
+  const { vdi } = claim;
   try {
     const full = { ...meta, uuid: vdi.uuid };
     await writeDocument(xapi, vdi, { meta: full, versions: {}, audit }, { icon, signal: ctx.signal });
     // Only a record with content is described as one: its marks could be rebuilt.
     await xapi.call("VDI.set_name_description", vdi.$ref, recordDescription(vdi.uuid));
+    if (!(await claim.holds())) {
+      await xapi.destroy("VDI", vdi.$ref);
+      return undefined;
+    }
     // With its facts it is a layer's record: nothing is left to do after them.
-    return await LayerRecord.write(xapi, { ...vdi, name_description: recordDescription(vdi.uuid) }, full);
+    const record = await LayerRecord.write(xapi, { ...vdi, name_description: recordDescription(vdi.uuid) }, full);
+    if (await claim.held()) return record;
+    await giveUpLayer(record);
+    return undefined;
   } catch (error) {
+    // Taken away by a run that has taken this one for dead.
+    if (isGone(error, vdi.$ref)) return undefined;
     throw await takenBack(error, () => xapi.destroy("VDI", vdi.$ref));
   } finally {
-    end();
+    claim.end();
   }
 }
 
