@@ -6,23 +6,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { duration, GuestError, ProviderError } from "./errors.ts";
 import type { Order } from "./guest/order.ts";
-import { type PayloadContent, type PayloadReport, readPayload, writePayload } from "./guest/payload.ts";
+import { type PayloadContent, type PayloadReport, writePayload } from "./guest/payload.ts";
 import { type Asked, shownProgress } from "./guest/progress.ts";
+import { lookAtDisk } from "./guestDisk.ts";
 import type { Hands, Reached } from "./hands.ts";
-import { onlyDuplicate } from "./layer/build.ts";
 import type { Machine, PictureTaken } from "./layer/entry.ts";
-import { lookKey } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import { offersRunScript } from "./runScript.ts";
 import { until, type Verdict } from "./wait.ts";
 import type { Xapi } from "./xapi/client.ts";
-import { isGone } from "./xapi/pool.ts";
 import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
 
 const MINUTE = 60_000;
 const PROGRESS_KEY = "vm-data/xenlayer/progress";
-/** Far above any payload that is written here; a larger disk is not read back. */
-const MAX_PAYLOAD = 8 * 2 ** 30;
 
 export interface GuestRun {
   xapi: Xapi;
@@ -73,33 +69,6 @@ export async function sendImage(ctx: Context, xapi: Xapi, payload: string, image
 /** Size a payload disk must have for this content, in bytes. */
 export const payloadSize = async (content: PayloadContent): Promise<number> => (await writePayload(content)).length;
 
-interface PayloadDisk {
-  $ref: string;
-  virtual_size?: number | undefined;
-}
-
-export const fetchReport = async (ctx: Context, xapi: Xapi, payload: PayloadDisk): Promise<PayloadReport> =>
-  readPayload(await fetchImage(ctx, xapi, payload));
-
-/** The same, of a machine's own disk: somebody may have taken that away. */
-export async function fetchAnswer(ctx: Context, xapi: Xapi, payload: Rec<"VDI">, vmName: string): Promise<PayloadReport> {
-  try {
-    return await fetchReport(ctx, xapi, payload);
-  } catch (error) {
-    if (!isGone(error, payload.$ref)) throw error;
-    throw new GuestError(`the payload disk of packaging machine "${vmName}" is gone, and with it what the guest has reported`, {
-      hint: "run `pulumi up` again: the machine gets another and goes on",
-    });
-  }
-}
-
-export async function fetchImage(ctx: Context, xapi: Xapi, payload: PayloadDisk): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  const reading = { format: "raw" as const, size: payload.virtual_size, maxBytes: MAX_PAYLOAD, signal: ctx.signal };
-  for await (const part of await xapi.getDisk(payload.$ref, reading)) parts.push(part);
-  return Buffer.concat(parts);
-}
-
 export function demandHalted(vm: Rec<"VM">): void {
   if (vm.power_state !== "Halted")
     throw new GuestError(`packaging machine "${vm.name_label}" is ${vm.power_state.toLowerCase()}, and not by an order of xenlayer`, {
@@ -120,7 +89,8 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
   const seen: GuestSeen = {};
   let latest: Rec<"VM"> | undefined;
   let heard = run.manual !== undefined;
-  let askedDisk = false;
+  let nextLook = run.bootMinutes * MINUTE;
+  let answered: Answered | undefined;
   let metricsOf = "";
   let runsScripts = false;
   const offers = () => ({ addresses: seen.ipAddresses ?? [], runsScripts });
@@ -144,13 +114,19 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
       runsScripts ||= offersRunScript(await noteMetrics(xapi, vm.guest_metrics, seen));
     }
     if (running && !heard) run.hands?.reach(offers(), () => wake());
-    const overdue = performance.now() - started > run.bootMinutes * MINUTE;
-    if (!heard && overdue && !askedDisk && vm?.power_state === "Running") {
-      // No tools, no words: but the bootstrap writes to the payload disk first of all, and a snapshot of it can be read while the machine runs.
-      askedDisk = true;
-      heard = await heardOnDisk(ctx, run);
+    const waited = performance.now() - started;
+    const overdue = waited > run.bootMinutes * MINUTE;
+    // No words of its own, or its last ones: but what it wrote to the payload disk can be read in a snapshot while the machine runs. Twice as late each time.
+    const silent = run.manual === undefined && (progressOf(vm, run.nonce)?.includes("left running") ?? true);
+    if (running && silent && waited > nextLook && answered === undefined) {
+      nextLook = 2 * waited;
+      const looked = await lookAtDisk(ctx, run);
+      heard ||= looked.heard;
+      if (looked.answered !== undefined) answered = { said: looked.answered, at: waited };
     }
-    return { vm, heard, overdue, reached: run.hands?.reached };
+    // It may be about to power off: only one that goes on running is left running.
+    const stays = answered !== undefined && waited - answered.at > Math.min(MINUTE, run.bootMinutes * MINUTE);
+    return { vm, heard, overdue, reached: run.hands?.reached, ...(stays ? { answered: answered?.said } : {}) };
   };
 
   // From before the start on: so the events of the start itself bring the first record.
@@ -184,19 +160,27 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
   return seen;
 }
 
-class SilentGuestError extends GuestError {}
+class StillRunningError extends GuestError {}
+
+interface Answered {
+  said: string;
+  /** Of the wait, in milliseconds. */
+  at: number;
+}
 
 interface Look {
   vm: Rec<"VM"> | undefined;
   heard: boolean;
   overdue: boolean;
   reached?: Reached | undefined;
+  /** The order was answered, and the machine runs on: something in it must not be interrupted. */
+  answered?: string | undefined;
 }
 
 /** Pure: what one look at a machine under orders means. */
 export function judgeRun(
   run: Pick<GuestRun, "vmName" | "nonce" | "steps" | "facts" | "manual" | "bootMinutes">,
-  { vm, heard, overdue, reached }: Look,
+  { vm, heard, overdue, reached, answered }: Look,
 ): Verdict<true> {
   if (vm === undefined)
     return {
@@ -207,6 +191,13 @@ export function judgeRun(
     };
   if (vm.power_state === "Halted") return { state: "ready", value: true };
   if (vm.power_state !== "Running") return { state: "pending", message: `the machine is ${vm.power_state.toLowerCase()}: resume it` };
+  if (answered !== undefined)
+    return {
+      state: "failed",
+      error: new StillRunningError(`${answered}; machine "${run.vmName}" is left running, as something is at work there`, {
+        hint: "look at its console and let that come to its end; when the machine is off (shut it down if it does not do so by itself), `pulumi up` again goes on from there",
+      }),
+    };
   const progress = progressOf(vm, run.nonce);
   if (progress !== undefined) return { state: "pending", ...shownProgress(progress, run) };
   if (run.manual !== undefined) return { state: "pending", message: run.manual };
@@ -222,7 +213,7 @@ export function judgeRun(
     return { state: "pending", message: `booting; ${reached === undefined ? "nothing heard from its bootstrap yet" : reached.said}` };
   return {
     state: "failed",
-    error: new SilentGuestError(
+    error: new StillRunningError(
       `nothing was heard from the bootstrap in packaging machine "${run.vmName}" within ${duration(run.bootMinutes * MINUTE)} of its start${reached === undefined ? "" : ` (${reached.said})`}`,
       {
         hint: "the OS layer must run xenlayer/run.cmd or run.sh of the disk labelled CIDATA at every boot, by cloud-init, cloudbase-init or the bootstrap that this disk carries; its console shows what it does instead (a generalised Windows may wait at its first questions). It is left running: run xenlayer\\bootstrap\\install.cmd (install.sh) of that disk there as administrator (root), then `pulumi up` again",
@@ -247,22 +238,9 @@ async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<Re
   return metrics.other;
 }
 
-async function heardOnDisk(ctx: Context, { xapi, payload, build, nonce }: GuestRun): Promise<boolean> {
-  // The snapshot bears the key too: so a run that is killed here leaves one that can be told from somebody's backup.
-  await xapi.call("VDI.add_to_other_config", payload, lookKey(build), nonce).catch(onlyDuplicate);
-  const snapshot = await xapi.call<string>("VDI.snapshot", payload);
-  try {
-    const report = await fetchReport(ctx, xapi, { $ref: snapshot });
-    return report.order?.nonce === nonce && report.boots.length > 0;
-  } finally {
-    await xapi.destroy("VDI", snapshot);
-    await xapi.call("VDI.remove_from_other_config", payload, lookKey(build));
-  }
-}
-
 // A guest may be compiling or installing: it is never stopped because somebody lost patience (guest.md 2.7: an interrupted NGen breaks .NET).
 async function leftRunning(error: unknown, run: GuestRun): Promise<unknown> {
-  if (error instanceof SilentGuestError) return new GuestError(`${error.message}${await pictured(run)}`, { hint: error.hint });
+  if (error instanceof StillRunningError) return new GuestError(`${error.message}${await pictured(run)}`, { hint: error.hint });
   if (!(error instanceof ProviderError) || (error.kind !== "timeout" && error.kind !== "cancelled")) return error;
   const picture = error.kind === "timeout" ? await pictured(run) : "";
   return new GuestError(`${error.message}; machine "${run.vmName}" is left running${picture}`, {

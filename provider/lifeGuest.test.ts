@@ -123,7 +123,7 @@ describe("steps that don't do what they should", () => {
       /step "fails" ended with exit code 1603 \(expected 0, 3010, 1641, 194\); it printed last:\nout of luck/,
     ],
     ["a program that isn't there", step("nothing.exe"), /step "nothing" ended with exit code 9009 .*: cmd knows no such command/s],
-    ["one that never ends", step("never.exe", { timeoutMinutes: 5 }), /step "never" did not end within 5 minutes/],
+    ["one over its time, which is waited for", step("late.exe", { timeoutMinutes: 5 }), /step "late" did not end within 5 minutes/],
   ])("%s: the error names the step and what it printed, the machine is kept", (_what, bad, message) =>
     withLayer("bad step", async (layer) => {
       const disk = await layer.disk("1");
@@ -136,6 +136,32 @@ describe("steps that don't do what they should", () => {
       await layer.drop({ disk, machine: halfMade(error) });
     }),
   );
+
+  it("one that never ends is told while it runs, nothing is cut off, and when the machine is off the next up goes on at it", () =>
+    withLayer("never", async (layer) => {
+      const disk = await layer.disk("1");
+      const wish = (minutes: number) => ({
+        machine: { install: [step("agent.exe"), step("never.exe", { timeoutMinutes: minutes })], timeouts: { bootMinutes: 0.01 } },
+      });
+      const error = await failing(layer.machine(disk, wish(5)));
+      const { message } = error as Error;
+      expect(message).toMatch(
+        /step "never" did not end within 5 minutes.*; machine "never 1 packaging \w+" is left running, as something is at work/s,
+      );
+      expect(message).toMatch(/Hint: look at its console .* `pulumi up` again goes on from there/);
+      rmSync(dirname(/pictured in (.+?\.(?:png|jpg))\)/.exec(message)?.[1] ?? "/nowhere/x"), { recursive: true, force: true });
+      expect(stage.sim.db.all("VDI").filter(([, { is_a_snapshot }]) => is_a_snapshot)).toEqual([]);
+      const half = halfMade(error);
+      const vm = stage.sim.db.all("VM").find(([, { uuid }]) => uuid === half.outputs.vmUuid);
+      expect(vm?.[1].power_state).toBe("Running");
+      await stage.sim.console(String(half.outputs.vmUuid)).type("shutdown /s /t 0");
+      const again = await failing(stage.up(half, half.inputs));
+      expect(String(again)).toMatch(/step "never" did not end/);
+      const said = stage.sim.guestLog.filter(({ line }) => /step 0\d running/.test(line)).map(({ line }) => line.replace("xenlayer: ", ""));
+      expect(said.slice(-3)).toEqual(["step 01 running", "step 02 running", "step 02 running"]);
+      await stage.sim.console(String(half.outputs.vmUuid)).type("shutdown /s /t 0");
+      await layer.drop({ disk, machine: halfMade(again) });
+    }));
 
   it("an unexpected code can be expected", () =>
     withLayer("expected", async (layer) => {

@@ -251,6 +251,7 @@ export const windowsGuest = {
     { match: "hopeless.exe", seconds: 20, pending: ["reboot" as const], pendingReboots: 99 },
     { match: "needs.exe", seconds: 20, requiresFile: "C:/mended.txt", files: { "Program Files/Needs/n.txt": "1" } },
     { match: "fails.exe", seconds: 5, exitCode: 1603, output: "out of luck" },
+    { match: "late.exe", seconds: 900, files: { "Program Files/Late/l.txt": "1" } },
     { match: "never.exe", never: true as const },
   ],
 };

@@ -39,10 +39,10 @@ export const pause = (seconds: number): string => `ping -n ${Math.max(1, Math.ce
 
 export const endings = (order: Order, kind: "package" | "finalize"): string => {
   const force = order.mode === "automatic" ? " /f" : "";
+  // Straight after the last look at workers: nothing here is lost by a quick power-off.
   return `
 :off
 echo xenlayer: power off
-${pause(order.wait.flushSeconds)}
 shutdown /s${force} /t 0
 exit /b 0
 
@@ -53,8 +53,9 @@ exit /b 0
 
 :left
 rem Something is at work that must not be interrupted: the machine is left running.
+set blocked=%blocked%%busy%
 call :answer blocked
-echo xenlayer: left running, at work:%busy%
+echo xenlayer: left running:%busy%
 exit /b 0
 
 rem The report comes last: without it nothing that lies here counts. The reserve is the room that a full disk keeps for it.

@@ -52,6 +52,8 @@ call :round
 if "%quiet%"=="no" goto stop
 rem What only served the packaging is no part of the layer.
 ${windowsLeave}
+call :settle
+if not "%busy%"=="" goto left
 ${manual ? `${removeIcon}\n` : ""}call :answer ready
 echo xenlayer: ready
 goto off

@@ -48,8 +48,18 @@ goto off
 
 :left_failed
 call :answer failed
-echo xenlayer: left running, at work:%busy%
+echo xenlayer: left running:%busy%
 exit /b 0
+
+rem Told at once, and waited for as long as it takes: an installer that is cut off half-way leaves worse than none. When it has ended, the machine is powered off.
+:late
+>out\\steps\\%step%\\state echo failed
+call :answer failed
+echo xenlayer: step %step% over its time, left running
+:late_more
+if exist out\\steps\\%step%\\ended goto failed
+${pause(order.wait.pollSeconds)}
+goto late_more
 
 :reboot
 >out\\steps\\%step%\\state echo reboot
@@ -80,7 +90,7 @@ if exist out\\steps\\%1\\timeout del /f /q out\\steps\\%1\\timeout
 echo xenlayer: step %1 running
 exit /b 0
 
-rem Waits for step %1, at most %2 seconds, counted here because clocks get set. It is not killed then: cut off half-way, an installer leaves worse than a machine that is powered off.
+rem Waits for step %1, at most %2 seconds, counted here because clocks get set.
 :await
 set ended=timeout
 set spent=0
@@ -113,6 +123,7 @@ call :begin ${id}
 start "" /b cmd /d /c "%XENLAYER_HOME%\\start\\${id}.cmd"
 call :await ${id} ${Math.ceil(step.timeoutSeconds)}
 if "%ended%"=="reboot" goto reboot
+if "%ended%"=="timeout" goto late
 if not "%ended%"=="done" goto failed
 :done_${id}
 >out\\steps\\${id}\\state echo done

@@ -106,7 +106,7 @@ export const order = z.strictObject({
   wait: z.strictObject({
     /** Between two looks at a worker that has to end by itself. */
     pollSeconds: seconds,
-    /** Between the report and the power-off: what the guest's tools wrote last to xenstore is lost otherwise (guest.md 3.2). */
+    /** In a Linux guest, between the report and the power-off: what its tools wrote last to xenstore is lost otherwise (guest.md 3.2). */
     flushSeconds: seconds,
   }),
 });

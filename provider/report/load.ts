@@ -1,7 +1,7 @@
 // A version's report from the pool: the evidence kept with a sealed version, or, of one that is not sealed yet, what its machine has last written. Reads only.
 import { ConflictError } from "../errors.ts";
 import { buildOrder } from "../guest/order.ts";
-import { fetchReport } from "../guestRun.ts";
+import { fetchReport } from "../guestDisk.ts";
 import { evidenceOf } from "../layer/build.ts";
 import type { OpenedVersion } from "../layer/open.ts";
 import { versionId } from "../layer/record.ts";

@@ -60,7 +60,7 @@ it.each([
   const machine = windows({
     programs: [
       { match: "slow.exe", seconds: 90 },
-      { match: "hang.exe", never: true },
+      { match: "hang.exe", seconds: 200 },
     ],
   });
   const { verdict, payload, took } = await carryOut(machine, { install: [step("slow", set, "slow.exe"), step("hangs", set, "hang.exe")] });

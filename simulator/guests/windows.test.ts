@@ -68,11 +68,28 @@ describe("packaging", () => {
     );
   });
 
-  it("gives up a step that never ends when its time is over", async () => {
+  it("reports a step that never ends when its time is over, and leaves the machine running under it", async () => {
     const machine = windows({ programs: [{ match: "hang.exe", never: true, files: { "half.txt": "" } }] });
-    const verdict = await carryOut(machine, { install: [step("hangs", "hang.exe", { timeoutMinutes: 2 })] });
+    const order = buildOrder(request({ install: [step("hangs", "hang.exe", { timeoutMinutes: 2 })] }));
+    machine.insert(await writePayload({ order }));
+    const power = machine.boot().then(
+      () => "went down",
+      () => "was cut",
+    );
+    await machine.said("step 01 over its time, left running");
+    const verdict = judgePackage(order, await readPayload(machine.payload()));
     expect(verdict).toMatchObject({ state: "failed", steps: [{ state: "failed", timedOut: true }] });
+    machine.cut();
+    expect(await power).toBe("was cut");
     expect(machine.file("half.txt")).toBeUndefined();
+  });
+
+  it("waits for a step over its time before it powers off; it has failed all the same", async () => {
+    const machine = windows({ programs: [{ match: "late.exe", seconds: 900, msiSeconds: 60, files: { "late.txt": "whole" } }] });
+    const verdict = await carryOut(machine, { install: [step("late", "late.exe", { timeoutMinutes: 2 })] });
+    expect(verdict).toMatchObject({ state: "failed", steps: [{ state: "failed", timedOut: true, exitCode: 0 }] });
+    expect(machine.file("late.txt")).toBe("whole");
+    expect(machine.lines.join("\n")).not.toContain("interrupted");
   });
 
   it("hands a secret to its step, and the script deletes it", async () => {
