@@ -153,6 +153,32 @@ it("a rename that was killed between its writes is finished by the next", () =>
     await layer.drop({ disk: made });
   }));
 
+it("a version that is deleted after its rename was killed is gone under both names, wherever the delete is killed, too", () =>
+  withLayer("half renamed, deleted", async (layer) => {
+    const before = stage.pool();
+    let killed = true;
+    for (let skip = 0; killed; skip++) {
+      stage.front.program = {};
+      const disk = await layer.disk("1");
+      const renames = () => stage.up(disk, layer.inputs("2").disk);
+      expect(await killedAt(stage, { message: /VDI\.add_to_other_config/, skip: 1, after: true }, renames)).toBe(true);
+      expect([...(await layer.record()).versions.keys()]).toEqual(["1", "2"]);
+      const removes = /VDI\.(remove_from_other_config|destroy)/;
+      killed = await killedAt(stage, { message: removes, skip, after: true }, () => stage.destroy(disk));
+      await stage.destroy(disk);
+      expect([...(await layer.record()).versions.keys()]).toEqual([]);
+      expect(changes(before, stage.pool())).toEqual([]);
+    }
+    // A name that another program has taken meanwhile is its own.
+    stage.front.program = {};
+    const disk = await layer.disk("1");
+    await killedAt(stage, { message: /VDI\.add_to_other_config/, skip: 1, after: true }, () => stage.up(disk, layer.inputs("2").disk));
+    const other = await layer.disk("2", { disk: { osVersion: "1.0" } });
+    await stage.destroy(disk);
+    expect([...(await layer.record()).versions.keys()]).toEqual(["2"]);
+    await layer.drop({ disk: other });
+  }));
+
 it("a disk that somebody deleted is made anew, and nothing is sealed before its steps have run again", () =>
   withLayer("deleted", async (layer) => {
     const disk = await layer.disk("1");

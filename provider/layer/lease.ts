@@ -186,6 +186,10 @@ export async function abandon(ctx: Context, record: LayerRecord, name: string, h
   const { vdi } = await located(xapi, record, held.entry, seen);
   if (vdi !== undefined && vdi !== held.entry.vdi) await held.update((entry) => ({ ...entry, vdi }));
   await removeBuild(ctx, xapi, record, held.entry, { seen });
+  // A rename that was killed has left it under both names; the held one goes last, for it is what is asked for again.
+  const { id, holders } = held.entry;
+  for (const [other, twin] of record.versions)
+    if (other !== name && twin.id === id && twin.holders.disk === holders.disk && !isHeld(record, other)) await record.remove(other);
   await record.remove(name);
 }
 
