@@ -15,6 +15,7 @@ import { takenBack } from "./plan.ts";
 import { type Context, holdsUnknown, type Known } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/packagingDisk.ts";
 import type { Xapi } from "./xapi/client.ts";
+import { isUnclear } from "./xapi/pool.ts";
 import type { Rec } from "./xapi/records.ts";
 
 export const fileNameOf = (record: LayerRecord, { fileName, version }: { fileName?: string | undefined; version: string }): string =>
@@ -145,8 +146,9 @@ export async function build(
       const made: Entry = { ...rest, vdi: vdi.uuid, depth, holders: { ...rest.holders, disk: holder } };
       return { result: made, finish: () => made };
     } catch (error) {
-      // Nothing is left of what this run began; a version that was there before stays open.
-      if (!fresh) throw error;
+      // Nothing is left of what this run began; a version that was there before stays open. So does one whose disk may come yet: XAPI goes on with a call
+      // whose client is gone, and only key and entry tell whose the disk is.
+      if (!fresh || isUnclear(error)) throw error;
       throw await takenBack(error, (signal) => abandon({ ...ctx, signal }, record, version, held));
     }
   });

@@ -182,6 +182,36 @@ it("a clone that somebody made of the base while a killed run's key was on it st
     for (const ref of [image, second, ours ?? ""]) await xapi.destroy("VDI", ref);
   }));
 
+it("a clone whose answer was lost while the storage was at work on it is waited for, found and taken away: by the next up, and by a destroy", () =>
+  withLayer("late", async (layer) => {
+    const cut = async (): Promise<() => void> => {
+      let end = () => {};
+      const happens = () =>
+        new Promise<void>((resolve) => {
+          end = resolve;
+        });
+      stage.sim.fault({ message: "VDI.clone", cut: true, when: "during", happens });
+      await expect(layer.disk("1")).rejects.toThrow("VDI.clone failed: OUTCOME_UNKNOWN");
+      expect((await layer.entry("1")).state).toBe("Editing");
+      return () => end();
+    };
+    const ends = async (work: Promise<unknown>, end: () => void) => {
+      await vi.waitUntil(() => stage.told.at(-1) === "the storage is at work", { timeout: 60_000, interval: 5 });
+      end();
+      await work;
+      stage.told.length = 0;
+    };
+    const end = await cut();
+    expect((await survey(xapi)).find(({ what }) => what === "in-flight key")).toMatchObject({ fate: "busy", version: "1" });
+    await ends(
+      layer.disk("1").then((disk) => layer.drop({ disk })),
+      end,
+    );
+    const again = await cut();
+    await ends(stage.destroy(layer.made), again);
+    Object.assign(layer.made, await stage.create("PlatformLayer", layer.made.inputs));
+  }));
+
 it("a clone that somebody made during a copy that failed stays, and nothing of the copy does", () =>
   withStage(
     async (own) => {

@@ -117,6 +117,17 @@ it("a copy of a packaging machine under its own name, as a restored backup has i
     for (const drive of drives) if (drive?.type === "Disk") await xapi.destroy("VDI", drive.VDI);
   }));
 
+it("a packaging machine whose clone came late, after another was made in its place, goes with that", () =>
+  withLayer("late machine", async (layer) => {
+    const disk = await layer.disk("1");
+    const half = halfMade(await failing(layer.machine(disk, { machine: { install: [step("fails.exe")] } })));
+    const { name_label } = await got(xapi, "VM", half.outputs.vmUuid);
+    const [template] = await xapi.find("VM", { name_label: "xenlayer-packaging" });
+    await xapi.call("VM.clone", template?.$ref, name_label);
+    await layer.drop({ disk, machine: half });
+    expect(labels(name_label)).toEqual([]);
+  }));
+
 it("a payload disk that somebody has deleted is made anew, and the steps are ordered again", () =>
   withLayer("payload", async (layer) => {
     const disk = await layer.disk("1");

@@ -14,7 +14,7 @@ const fault = z.strictObject({
   params: z.array(z.string()).optional(),
   times: z.int().positive().optional(),
   after: z.int().nonnegative().optional(),
-  when: z.enum(["before", "after"]).optional(),
+  when: z.enum(["before", "during", "after"]).optional(),
   http: z.int().optional(),
   cut: z.union([z.boolean(), z.strictObject({ afterBytes: z.int().nonnegative() })]).optional(),
 });

@@ -3,10 +3,11 @@
  * action, in this order. Which messages exist, with what parameters and for which role comes from the datamodel; what they do from classes/ or, for the generated ones,
  * from implicit.ts. A message that is known but not written is refused by its name.
  */
+import type { Clock } from "./clock.ts";
 import type { Context, Messages, Pool } from "./context.ts";
 import { type ClassModel, classes, type Message, type Row, type Value } from "./datamodel.ts";
 import { asXapiError, fail } from "./errors.ts";
-import { BrokenReply, fails, faultError } from "./faults.ts";
+import { BrokenReply, type FaultRule, fails, faultError } from "./faults.ts";
 import { type Handler, implicit } from "./implicit.ts";
 import { withoutSecrets } from "./log.ts";
 import { shown, unmarshal } from "./marshal.ts";
@@ -92,19 +93,25 @@ export class Dispatcher {
     if (message.state === "removed" && !message.implicit) fail("MESSAGE_REMOVED"); // getters of removed fields still answer
 
     const rule = this.pool.faults.match(method, values);
-    if (rule?.when !== "after") await rule?.happens?.();
+    if (rule?.when === undefined || rule.when === "before") await rule?.happens?.();
     const failing = rule && fails(rule) ? rule : undefined;
     const broken = failing && (failing.http !== undefined || failing.cut !== undefined) && failing.code === undefined;
-    if (broken && failing.when !== "after") throw new BrokenReply(failing);
+    if (broken && (failing.when ?? "before") === "before") throw new BrokenReply(failing);
     const run = async (task: string): Promise<Value> => {
       if (failing && !broken && failing.when !== "after") throw faultError(failing);
       if (message.session) this.pool.sessions.authorize(session, permissionFor(model.name, name, values[1]));
-      const value = await this.handler(target)(this.context(host, session, task), ...values);
+      const context = this.context(host, session, task);
+      const value = await this.handler(target)(rule?.when === "during" ? held(context, rule) : context, ...values);
       if (rule?.when === "after") await rule.happens?.();
       if (failing && !broken) throw faultError(failing);
       return (value ?? "") as Value;
     };
-    const result = await this.runAsTask(target, { host, session, otherConfig }, run);
+    const result = this.runAsTask(target, { host, session, otherConfig }, run);
+    if (broken && failing.when === "during") {
+      result.catch(() => {}); // nobody hears of it
+      throw new BrokenReply(failing);
+    }
+    await result;
     if (broken) throw new BrokenReply(failing);
     return result;
   }
@@ -188,6 +195,16 @@ export class Dispatcher {
     const coordinator = this.pool.db.all("pool")[0]?.[1].master ?? "";
     if (host !== coordinator) fail("HOST_IS_SLAVE", this.pool.db.find("host", coordinator)?.address ?? "");
   }
+}
+
+/** The work takes until what happens during it has happened, and its own time. */
+function held(context: Context, { happens }: FaultRule): Context {
+  const { clock } = context;
+  const sleep: Clock["sleep"] = async (ms, signal) => {
+    await happens?.();
+    await clock.sleep(ms, signal);
+  };
+  return { ...context, clock: { now: () => clock.now(), busy: (work) => clock.busy(work), close: () => clock.close(), sleep } };
 }
 
 /** Whether a message may take its generic form: a hand-written one only where it reads or writes one field, or a table, as a generated one would. */

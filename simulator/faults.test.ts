@@ -46,6 +46,24 @@ describe("faults", () => {
       expect(simulator.log.filter((entry) => entry.error?.[0] === "connection")).toHaveLength(3);
     }));
 
+  test("a connection that is cut during a call: the call goes on, as long as it takes, and is done", () =>
+    withSimulator(async (simulator, rpc) => {
+      const vdi = await createVdi(rpc);
+      let end = () => {};
+      const happens = () =>
+        new Promise<void>((resolve) => {
+          end = resolve;
+        });
+      simulator.fault({ message: "VDI.clone", cut: true, when: "during", happens });
+      await expect(rpc("VDI.clone", vdi, {})).rejects.toThrow("fetch failed");
+      expect(Object.values(await rpc<object>("VDI.get_current_operations", vdi))).toEqual(["clone"]);
+      expect(await rpc("VDI.get_by_name_label", "disk")).toHaveLength(1);
+      const second = rpc("VDI.clone", vdi, {});
+      end();
+      await second;
+      expect(await rpc("VDI.get_by_name_label", "disk")).toHaveLength(3);
+    }));
+
   test("a download that breaks off ends early without a word; its task fails", () =>
     withSimulator(async (simulator, rpc) => {
       const vdi = await createVdi(rpc);

@@ -15,13 +15,16 @@ export interface FaultRule {
   readonly times?: number;
   /** How many matching calls pass first. */
   readonly after?: number;
-  /** "before": nothing is done; "after": the call is done, but its answer is lost. */
-  readonly when?: "before" | "after";
+  /**
+   * "before": nothing is done; "after": the call is done, but its answer is lost; "during": a client that is gone stops no call (xapi looks at the connection only to
+   * answer), so with `cut` or `http` the connection ends at once, and the call goes on.
+   */
+  readonly when?: "before" | "during" | "after";
   /** A bare HTTP status instead of an answer. */
   readonly http?: number;
   /** Drops the connection: at once, or after so many bytes of the body. */
   readonly cut?: boolean | { readonly afterBytes: number };
-  /** What else happens at that moment, be the call to fail or not: the call, or its answer, is held until then. */
+  /** What else happens at that moment, be the call to fail or not: the call, its work or its answer is held until then. */
   readonly happens?: () => void | Promise<void>;
 }
 

@@ -108,9 +108,8 @@ const READ_ONLY_SRS = new Set(["iso", "udev"]);
 
 export function vdiOperationError(db: Database, ref: string, op: VdiOperation): XapiError | undefined {
   const vdi = db.get("VDI", ref);
-  const other = Object.entries(vdi.current_operations).find(
-    ([, running]) => !(running === "copy" && op !== "destroy" && op !== "snapshot"),
-  );
+  // A copy holds nothing up: what it does not bear is refused for the attachment in dom0.
+  const other = Object.entries(vdi.current_operations).find(([, running]) => running !== "copy");
   if (other) return new XapiError("OTHER_OPERATION_IN_PROGRESS", ["VDI", ref, other[1], other[0]]);
   const vbds = vdi.VBDs.map((vbd) => db.find("VBD", vbd)).filter((vbd) => vbd !== undefined);
   const attached = vbds.filter((vbd) => vbd.currently_attached || Object.keys(vbd.current_operations).length > 0);
@@ -133,6 +132,8 @@ export function vdiOperationError(db: Database, ref: string, op: VdiOperation): 
   }
   if (op === "snapshot" && vdi.sharable) return new XapiError("VDI_IS_SHARABLE", [ref]);
   if ((op === "snapshot" || op === "copy") && vdi.on_boot === "reset") return new XapiError("VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION");
+  if (op === "snapshot" && Object.values(vdi.current_operations).includes("copy"))
+    return new XapiError("OPERATION_NOT_ALLOWED", ["Snapshot operation not allowed during copy."]);
   if (op === "destroy" && vdi.is_tools_iso) return new XapiError("OPERATION_NOT_ALLOWED", ["VDI is a tools ISO"]);
   return undefined;
 }

@@ -2,19 +2,41 @@
 // recorded, or by marks that can be nobody's copy; never by a description. Who else uses a disk is told here, too, and asked by the caller.
 import { XapiError } from "../errors.ts";
 import type { Context } from "../resource.ts";
+import { until } from "../wait.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
 import type { Entry, Machine } from "./entry.ts";
-import { flightsOf, hasOwnUuid, inFlightKey, isMachineCopy, isOurs, lookKey, type Marks, marksOf, unfinishedCopies } from "./marks.ts";
+import {
+  flightsOf,
+  hasOwnUuid,
+  inFlightKey,
+  isMachineCopy,
+  isOurs,
+  lookKey,
+  MACHINE_MARK,
+  type Marks,
+  marksOf,
+  unfinishedCopies,
+} from "./marks.ts";
 import type { LayerRecord } from "./record.ts";
+
+/** What a storage under load may take for a clone, which is mostly done in seconds. */
+const CLONE_MS = 30 * 60_000;
 
 type MachineId = Pick<Machine, "name" | "vm">;
 
 /** The machine of a build, wherever a run was killed: by the unique name it was cloned under; under another one that somebody gave it, by its uuid. */
 export async function findMachine(xapi: Xapi, { name, vm: uuid }: MachineId): Promise<Rec<"VM"> | undefined> {
+  return (await machinesOf(xapi, { name, vm: uuid }))[0];
+}
+
+/** The same, and after it those that were begun beside it: the answer to a clone was lost, and it came late. They have neither mark nor work in them. */
+async function machinesOf(xapi: Xapi, { name, vm: uuid }: MachineId): Promise<Rec<"VM">[]> {
   const named = (await xapi.find("VM", { name_label: name })).filter((vm) => !vm.is_a_snapshot);
   const known = named.find((vm) => vm.uuid === uuid) ?? named.find((vm) => !isMachineCopy(vm));
-  return known ?? (uuid === undefined ? undefined : await xapi.get("VM", uuid));
+  const machine = known ?? (uuid === undefined ? undefined : await xapi.get("VM", uuid));
+  const late = named.filter((vm) => vm.$ref !== machine?.$ref && vm.is_a_template && !(MACHINE_MARK in vm.other_config));
+  return machine === undefined ? late : [machine, ...late];
 }
 
 /**
@@ -23,14 +45,14 @@ export async function findMachine(xapi: Xapi, { name, vm: uuid }: MachineId): Pr
  */
 export async function removeMachine(ctx: Context, xapi: Xapi, machine: MachineId, halted?: Rec<"VM">): Promise<void> {
   if (halted !== undefined && (await destroyed(xapi, halted))) return;
-  const vm = await findMachine(xapi, machine);
-  if (vm === undefined) return;
-  ctx.report(`removing packaging machine "${vm.name_label}"`);
-  // What xenlayer blocks is not in the way; what somebody else has blocked may be.
-  if (["destroy", "hard_shutdown"].some((operation) => operation in vm.blocked_operations))
-    await xapi.call("VM.set_blocked_operations", vm.$ref, {});
-  if (vm.power_state !== "Halted") await xapi.task("VM.hard_shutdown", [vm.$ref], { signal: ctx.signal }).catch(unlessHalted);
-  await xapi.destroy("VM", vm.$ref);
+  for (const vm of await machinesOf(xapi, machine)) {
+    ctx.report(`removing packaging machine "${vm.name_label}"`);
+    // What xenlayer blocks is not in the way; what somebody else has blocked may be.
+    if (["destroy", "hard_shutdown"].some((operation) => operation in vm.blocked_operations))
+      await xapi.call("VM.set_blocked_operations", vm.$ref, {});
+    if (vm.power_state !== "Halted") await xapi.task("VM.hard_shutdown", [vm.$ref], { signal: ctx.signal }).catch(unlessHalted);
+    await xapi.destroy("VM", vm.$ref);
+  }
 }
 
 /** False when it is not as it was any more. */
@@ -146,12 +168,39 @@ export async function removeCopies(
   build: string,
   vdis: readonly Rec<"VDI">[],
 ): Promise<void> {
-  const { own, doubtful } = await copiesOf(xapi, source, build, vdis);
+  const seen = [...vdis];
+  if (flightsOf(source).some(([at]) => at === build) && (await ended(ctx, xapi, source)))
+    seen.push(...(await xapi.find("VDI", { SR: source.SR })).filter(({ uuid }) => !vdis.some((vdi) => vdi.uuid === uuid)));
+  const { own, doubtful } = await copiesOf(xapi, source, build, seen);
   for (const left of own) await xapi.destroy("VDI", left.$ref);
   if (doubtful.length > 0)
     ctx.warn(
       `of ${doubtful.map(({ name_label, uuid }) => `"${name_label}" (${uuid})`).join(", ")} some were cloned by a run that was killed, and some by somebody else: which can't be told, so they stay; remove those that nobody needs`,
     );
+}
+
+/** Whether a disk is being cloned now, or a snapshot made of it: what comes of it is there when that has ended. */
+export const isBeingCloned = ({ current_operations }: Rec<"VDI">): boolean =>
+  Object.values(current_operations).some((operation) => operation === "clone" || operation === "snapshot");
+
+/** A call goes on when its client is gone: waits for the clone that an earlier run may have asked for, and tells whether there was one. */
+async function ended(ctx: Context, xapi: Xapi, source: Rec<"VDI">): Promise<boolean> {
+  if (!isBeingCloned(source)) return false;
+  await until({
+    for: `the clone of "${source.name_label}" (${source.uuid}) that an earlier run has begun`,
+    look: () => xapi.record("VDI", source.$ref),
+    judge: (vdi) =>
+      vdi === undefined || !isBeingCloned(vdi) ? { state: "ready", value: true } : { state: "pending", message: "the storage is at work" },
+    subscribe: async (wake) => {
+      const watching = xapi.watch([`VDI/${source.$ref}`], () => wake());
+      await watching.ready;
+      return () => watching.close();
+    },
+    timeoutMs: CLONE_MS,
+    signal: ctx.signal,
+    report: ctx.report,
+  });
+  return true;
 }
 
 /**

@@ -2,7 +2,7 @@
 // in-flight marks, of which no live run can know, and which nobody uses; what is in doubt is named, with the reason, and is for people to judge.
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
-import { copiesOf, usersOf } from "./buildRemoval.ts";
+import { copiesOf, isBeingCloned, usersOf } from "./buildRemoval.ts";
 import { claims } from "./claim.ts";
 import type { Entry, Lease } from "./entry.ts";
 import { isOthers } from "./holder.ts";
@@ -201,6 +201,7 @@ async function ofCopies({ xapi, vdis, records }: Pool): Promise<Thing[]> {
       };
       if (owner !== undefined && isHeld(owner.record, owner.version))
         things.push({ ...thing, fate: "busy", why: `${thing.why}; a run is at work on its version`, lease: owner.entry.lease });
+      else if (isBeingCloned(source)) things.push({ ...thing, fate: "busy", why: `${thing.why}, which is being cloned now` });
       else if (doubtful.length > 0)
         things.push({
           ...thing,

@@ -2,6 +2,7 @@
 // gone is `undefined` to read and success to destroy; a task is awaited, cancelled on abort, and leaves nothing behind.
 import { XapiError } from "../errors.ts";
 import type { Pool, TaskOptions, Where, Xapi } from "./client.ts";
+import { OUTCOME_UNKNOWN, TASK_VANISHED } from "./codes.ts";
 import type { Events, XapiEvent } from "./events.ts";
 import { type ClassName, column, parseRecord, type Rec, schemas } from "./records.ts";
 import type { Login, Session } from "./session.ts";
@@ -167,6 +168,10 @@ export class PoolXapi implements Xapi {
 export function isGone(error: unknown, ref: string): boolean {
   return error instanceof XapiError && error.code === "HANDLE_INVALID" && error.params.includes(ref);
 }
+
+/** Whether what was asked for may still be done, or have been done. */
+export const isUnclear = (error: unknown): boolean =>
+  error instanceof XapiError && (error.code === OUTCOME_UNKNOWN || error.code === TASK_VANISHED);
 
 export function records<C extends ClassName>(cls: C, reply: unknown): Rec<C>[] {
   try {

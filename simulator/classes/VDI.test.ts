@@ -72,6 +72,9 @@ describe("VDI", () => {
         expect(
           await rpc("VDI.get_all_records_where", 'field "name__label" = "disk"').then((found) => Object.keys(found as object)),
         ).toHaveLength(2);
+        // What it can't bear is refused at once, not held up.
+        await expect(rpc("VDI.destroy", vdi)).rejects.toMatchObject({ code: "VDI_IN_USE", params: [vdi, "destroy"] });
+        await expect(rpc("VDI.snapshot", vdi, {})).rejects.toMatchObject({ code: "OPERATION_NOT_ALLOWED" });
         await rpc("task.cancel", task);
         await simulator.advance(2000);
         expect(await rpc("task.get_status", task)).toBe("cancelled");
