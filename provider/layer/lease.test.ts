@@ -96,6 +96,22 @@ it("does not take back what was written last where only the former entry could n
   expect(await now()).toEqual(sealed);
 });
 
+it("leaves a last write that could not be confirmed, and does not say that another run wrote it", async () => {
+  const sealed: Entry = { ...entry("made"), state: "Deployable" };
+  const work = withLease(
+    ctx,
+    record,
+    "1",
+    () => entry("begun"),
+    async () => {
+      stage.sim.fault({ message: "VDI.get_record", code: "INTERNAL_ERROR" });
+      return { result: "made", finish: () => sealed };
+    },
+  );
+  await expect(work).rejects.toThrow("VDI.get_record failed: INTERNAL_ERROR");
+  expect(await now()).toEqual(sealed);
+});
+
 it("waits for a live run, says for whom, and goes on as soon as that one is done", async () => {
   const theirs = await layer.record();
   await theirs.put("1", entry("theirs", lease()));

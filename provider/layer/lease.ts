@@ -93,8 +93,10 @@ export async function withLease<T>(
     await end(finish);
     return result;
   } catch (error) {
+    // Asked before: what this run has written and could not confirm would look like another's.
+    const why = lost.signal.aborted ? lost.signal.reason : error;
     await end((current) => current).catch(() => {});
-    throw lost.signal.aborted ? lost.signal.reason : error;
+    throw why;
   }
 }
 

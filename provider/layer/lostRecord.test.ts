@@ -1,13 +1,14 @@
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ConnectorCredentials } from "../resource.ts";
 import { connectFor } from "../session.ts";
 import { type OpenStage, openStage } from "../testing.ts";
 import type { Xapi } from "../xapi/client.ts";
-import { type Document, RECORD_SIZE, writeDocument } from "./document.ts";
+import { type Document, RECORD_SIZE, readDocument, writeDocument } from "./document.ts";
 import type { Entry } from "./entry.ts";
 import { marksFor } from "./marks.ts";
 import { LayerRecord } from "./record.ts";
 import { recordDescription, recordName } from "./recordKeys.ts";
+import { recover } from "./restored.ts";
 import { survey } from "./survey.ts";
 
 let stage: OpenStage;
@@ -66,6 +67,70 @@ const opened = (): Promise<LayerRecord | undefined> => LayerRecord.open(xapi, la
 const told = (record: LayerRecord | undefined): unknown =>
   record && { meta: record.meta, versions: Object.fromEntries(record.versions), audit: record.audit };
 const keys = (): string[] => Object.keys(stage.sim.db.get("VDI", ref).other_config);
+
+describe("the durable copy", () => {
+  const open = async (): Promise<LayerRecord> => {
+    const record = await opened();
+    if (record === undefined) throw new Error("no record");
+    return record;
+  };
+  beforeEach(async () => {
+    const vdi = await xapi.record("VDI", ref);
+    if (vdi !== undefined) await LayerRecord.write(xapi, vdi, meta());
+  });
+  it("knows what others have sealed since its writer has read the record, and while it is written", async () => {
+    const [slow, fast] = [await open(), await open()];
+    await fast.put("2", entry("before"));
+    await fast.addAudit({ at: "2026-01-01T00:00:00Z", event: "version sealed", version: "2" });
+    await slow.put("1", entry("own"));
+    let during = 0;
+    const another = async () => {
+      await fast.put("3", entry(`during ${++during}`));
+      if (during === 1) await fast.putMeta({ ...fast.meta, name: "renamed" });
+    };
+    stage.sim.fault({ message: "PUT /import_raw_vdi", times: 2, happens: another });
+    await slow.saveDocument();
+    const copy = await readDocument(xapi, slow.vdi);
+    expect(copy).toEqual(told(await open()));
+    expect(Object.keys(copy?.versions ?? {}).sort()).toEqual(["1", "2", "3"]);
+    expect(during).toBe(2);
+  });
+
+  it("is not taken for newer than marks that another run has written since they were read", async () => {
+    const [slow, fast] = [await open(), await open()];
+    await fast.put("2", { ...entry("since"), vdi: layerId });
+    await fast.saveDocument();
+    const warned: string[] = [];
+    await recover({ ...stage.front, connect: async () => xapi, warn: (line) => warned.push(line) }, slow, "missed");
+    expect(warned).toEqual([]);
+    expect(slow.versions.get("2")).toMatchObject({ id: "since" });
+    // Two that find marks set back at the same time.
+    await xapi.call("VDI.remove_from_other_config", fast.vdi.$ref, "xenlayer:version:2:1");
+    stage.sim.fault({
+      message: "VDI.add_to_other_config",
+      happens: async () => void (await (await open()).put("2", { ...entry("since"), vdi: layerId, build: "theirs" })),
+    });
+    await recover({ ...stage.front, connect: async () => xapi, warn: (line) => warned.push(line) }, slow, "missed again");
+    expect(warned).toEqual([]);
+    expect((await open()).versions.get("2")?.build).toBe("theirs");
+  });
+
+  it("is written once where nobody else writes, and not for ever where somebody always does", async () => {
+    const [record, other] = [await open(), await open()];
+    const writes = () => stage.sim.log.filter(({ method }) => method === "PUT /import_raw_vdi").length;
+    let before = writes();
+    await record.saveDocument();
+    expect(writes() - before).toBe(1);
+    before = writes();
+    stage.sim.fault({
+      message: "PUT /import_raw_vdi",
+      times: Number.POSITIVE_INFINITY,
+      happens: () => other.put("1", entry(String(writes()))),
+    });
+    await record.saveDocument();
+    expect(writes() - before).toBeLessThan(10);
+  });
+});
 
 it("a layer whose marks are more than XAPI takes in one request is rebuilt", async () => {
   const names = Array.from({ length: 60 }, (_, index) => `1.${index}`);

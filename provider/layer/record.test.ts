@@ -5,7 +5,7 @@ import { connectFor } from "../session.ts";
 import { type OpenStage, openStage } from "../testing.ts";
 import type { Xapi } from "../xapi/client.ts";
 import { NULL_REF } from "../xapi/records.ts";
-import { RECORD_SIZE, readDocument } from "./document.ts";
+import { RECORD_SIZE } from "./document.ts";
 import type { Entry, Meta } from "./entry.ts";
 import { marksFor } from "./marks.ts";
 import { LayerRecord, splitVersionId, versionId } from "./record.ts";
@@ -239,51 +239,6 @@ describe("reading", () => {
     await xapi.call("VDI.set_other_config", vdi.$ref, {});
     await expect(open()).rejects.toThrow(`should be the record of layer ${layerId}, but neither its marks nor its content can be read`);
     expect((await xapi.record("VDI", vdi.$ref))?.other_config).toEqual({});
-  });
-});
-
-describe("the durable copy", () => {
-  const sealed = (note: string): Entry => ({ ...entry(note), id: note, state: "Deployable" });
-  const copied = async () => {
-    const record = await open();
-    return [
-      await readDocument(xapi, record.vdi),
-      { meta: record.meta, versions: Object.fromEntries(record.versions), audit: record.audit },
-    ];
-  };
-
-  it("knows what others have sealed since its writer has read the record, and while it is written", async () => {
-    const [slow, fast] = [await open(), await open()];
-    await fast.put("2", sealed("before"));
-    await fast.addAudit({ at: "2026-01-01T00:00:00Z", event: "version sealed", version: "2" });
-    await slow.put("1", sealed("own"));
-    let during = 0;
-    const another = async () => {
-      await fast.put("3", sealed(`during ${++during}`));
-      if (during === 1) await fast.putMeta({ ...fast.meta, name: "renamed" });
-    };
-    stage.sim.fault({ message: "PUT /import_raw_vdi", times: 2, happens: another });
-    await slow.saveDocument();
-    const [copy, truth] = await copied();
-    expect(copy).toEqual(truth);
-    expect(Object.keys(copy?.versions ?? {}).sort()).toEqual(["1", "2", "3"]);
-    expect(during).toBe(2);
-  });
-
-  it("is written once where nobody else writes, and not for ever where somebody always does", async () => {
-    const [record, other] = [await open(), await open()];
-    const writes = () => stage.sim.log.filter(({ method }) => method === "PUT /import_raw_vdi").length;
-    let before = writes();
-    await record.saveDocument();
-    expect(writes() - before).toBe(1);
-    before = writes();
-    stage.sim.fault({
-      message: "PUT /import_raw_vdi",
-      times: Number.POSITIVE_INFINITY,
-      happens: () => other.put("1", sealed(String(writes()))),
-    });
-    await record.saveDocument();
-    expect(writes() - before).toBeLessThan(10);
   });
 });
 

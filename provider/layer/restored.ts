@@ -16,12 +16,16 @@ export async function recover(ctx: Context, record: LayerRecord, version: string
   const { xapi } = record;
   const document = await readDocument(xapi, record.vdi, ctx.signal);
   if (document?.meta.uuid !== record.layerId) return;
+  // What another run has sealed since the record was read is in the copy, too: only marks that are read after it can be older.
+  await record.refresh();
   for (const [name, saved] of Object.entries(document.versions)) {
     const now = record.byId(saved.id);
     const other = now === undefined ? record.versions.get(name) : undefined;
     if (saved.state !== "Deployable" || saved.vdi === undefined || other !== undefined) continue;
     if (now?.entry.state === "Deployable" || now?.entry.state === "Deleting" || (await xapi.get("VDI", saved.vdi)) === undefined) continue;
-    await record.put(name, saved);
+    // Another run may do the same.
+    const before = record.versions.get(name)?.state;
+    if (!(await record.change(name, (entry) => (entry?.state === before ? saved : undefined)))) continue;
     if (now !== undefined && now.name !== name) await record.remove(now.name);
     ctx.warn(
       `version ${name} of layer "${record.meta.name}" was sealed, and its marks say otherwise: they are older, and have been rebuilt from its durable copy`,
