@@ -6,7 +6,7 @@
 // No answer file lies on the disk, as Windows Setup would not read it there: it looks at the registry's UnattendFile, %WINDIR%\Panther, the root of removable media,
 // %WINDIR%\System32\Sysprep and %SYSTEMDRIVE% (learn.microsoft.com, Windows Setup Automation Overview, "Implicit answer file search order"), and this disk is a
 // fixed one (machine.ts: its VBD is not unpluggable). A generalised image keeps its tasks, so the bootstrap is installed before it is generalised.
-import { cmdEcho, crlf, pause } from "./cmd.ts";
+import { cmdEcho, crlf, ownPrograms, pause } from "./cmd.ts";
 import type { GuestOs } from "./fact.ts";
 import { shQuote } from "./sh.ts";
 
@@ -176,7 +176,7 @@ export const BRING_ONLINE = [
 ].join(" ");
 
 // Drive letters say nothing: a disk is ours by its label and what is on it. A disk may come late, when its driver is installed at this very start.
-const windowsFind = (nowhere: string): string => `set drive=
+const windowsFind = (nowhere: string): string => `${ownPrograms}set drive=
 set looks=0
 :look
 for %%d in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do call :try %%d

@@ -1,5 +1,6 @@
 // The generated cmd scripts as text: what they say (snapshots, to be read in a review) and the rules of the dialect that both Windows and Wine carry out.
 import { describe, expect, it } from "vitest";
+import { bootstrapFiles } from "./bootstrap.ts";
 import { cmdSet } from "./cmd.ts";
 import { windowsSecret } from "./cmdSteps.ts";
 import { buildOrder, type Order, type StepInput } from "./order.ts";
@@ -105,6 +106,16 @@ describe.each(Object.entries(orders))("in the scripts of %s", (_name, order) => 
       if (labels.length > 0) expect(last).toMatch(/^(exit \/b|goto )/);
     },
   );
+
+  it("finds Windows' own programs before anybody else's of the same names", () => {
+    const scripts = [...files.filter(({ path }) => /^(run|package|finalize)/.test(path)), ...bootstrapFiles("windows").slice(0, 1)];
+    for (const entry of scripts) {
+      const lines = ("text" in entry ? entry.text : Buffer.from(entry.data).toString()).split("\r\n");
+      const first = lines.findIndex((line) => line.startsWith('set "PATH=%SystemRoot%\\System32;'));
+      expect(first, entry.path).toBeGreaterThan(0);
+      for (const line of lines.slice(0, first)) expect(line).toMatch(/^(@echo|rem|setlocal|cd|set|if)\b/);
+    }
+  });
 
   it("gates on each fact that is not accepted, and asks for the worker before what would disturb it", () => {
     const text = script(order, "finalize.cmd");

@@ -13,6 +13,14 @@ export const cmdEcho = (text: string): string => `echo ${text.replace(/[\^&|<>]/
 
 export const crlf = (text: string): string => text.replace(/\r?\n/g, "\r\n");
 
+/**
+ * Windows' own programs first: Git's "optional Unix tools", MSYS and the like bring a `find` of their own, by which no disk is ever found. Steps get the guest's own
+ * order back (XENLAYER_PATH), as they would have it at a console.
+ */
+export const ownPrograms = `if not defined XENLAYER_PATH set "XENLAYER_PATH=%PATH%"
+set "PATH=%SystemRoot%\\System32;%SystemRoot%;%SystemRoot%\\System32\\WindowsPowerShell\\v1.0;%PATH%"
+`;
+
 export const header = (order: Order, does: string): string => `@echo off
 rem xenlayer: ${does}
 rem Generated for order ${order.nonce}. The verdict on what is saved here is xenlayer's.
@@ -22,7 +30,7 @@ set XENLAYER_HOME=%~dp0
 if "%XENLAYER_HOME:~-1%"=="\\" set XENLAYER_HOME=%XENLAYER_HOME:~0,-1%
 set XENLAYER_FILES=%XENLAYER_HOME%\\files
 if not exist out mkdir out
-`;
+${ownPrograms}`;
 
 export const begin = `set n=0
 set id=unknown

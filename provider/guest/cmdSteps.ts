@@ -161,6 +161,7 @@ export function startScript(step: OrderStep): string {
   return `@echo off
 rem Runs step ${step.id}: ${plain(step.name)}
 cd /d "%SystemDrive%\\"
+set "PATH=%XENLAYER_PATH%"
 ${run} >"%XENLAYER_HOME%\\out\\steps\\${step.id}\\log" 2>&1 <nul
 set rc=%errorlevel%
 if exist ${secret} del /f /q ${secret}

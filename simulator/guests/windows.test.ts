@@ -59,6 +59,11 @@ describe("packaging", () => {
     expect((await finalize(machine)).state).toBe("ready");
   });
 
+  it("gives a step the guest's own PATH, in its own order", async () => {
+    const verdict = await carryOut(windows(), { install: [step("path", "echo %PATH%")] });
+    expect(verdict.steps[0]?.logTail).toBe("C:\\Windows\\system32;C:\\Windows");
+  });
+
   it("answers a step that nothing is declared for as an unknown command", async () => {
     const machine = windows();
     const verdict = await carryOut(machine, { install: [step("VDA", "vdasetup.exe /quiet")] });
