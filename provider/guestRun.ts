@@ -18,6 +18,8 @@ import type { Xapi } from "./xapi/client.ts";
 import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
 
 const MINUTE = 60_000;
+/** Twice as late each time, as reading a disk back takes its time; and no later than this. */
+const MOST_BETWEEN_LOOKS = 30 * MINUTE;
 const PROGRESS_KEY = "vm-data/xenlayer/progress";
 
 export interface GuestRun {
@@ -116,10 +118,10 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     if (running && !heard) run.hands?.reach(offers(), () => wake());
     const waited = performance.now() - started;
     const overdue = waited > run.bootMinutes * MINUTE;
-    // No words of its own, or its last ones: but what it wrote to the payload disk can be read in a snapshot while the machine runs. Twice as late each time.
+    // No words of its own, or its last ones: but what it wrote to the payload disk can be read in a snapshot while the machine runs.
     const silent = run.manual === undefined && (progressOf(vm, run.nonce)?.includes("left running") ?? true);
     if (running && silent && waited > nextLook && answered === undefined) {
-      nextLook = 2 * waited;
+      nextLook = waited + Math.min(waited, MOST_BETWEEN_LOOKS);
       const looked = await lookAtDisk(ctx, run);
       heard ||= looked.heard;
       if (looked.answered !== undefined) answered = { said: looked.answered, at: waited };
@@ -152,7 +154,7 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
       relookMs: Math.min(run.hands === undefined ? 30_000 : 10_000, Math.max(50, run.bootMinutes * MINUTE + 10)),
       signal: ctx.signal,
       report: ctx.report,
-    }).catch(async (error) => Promise.reject(await leftRunning(error, run)));
+    }).catch(async (error) => Promise.reject(await leftRunning(ctx, error, run)));
   } finally {
     watching.close();
     run.hands?.close();
@@ -161,6 +163,11 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
 }
 
 class StillRunningError extends GuestError {}
+
+const stillRunning = ({ vmName }: Pick<GuestRun, "vmName">, answered: string): StillRunningError =>
+  new StillRunningError(`${answered}; machine "${vmName}" is left running, as something is at work there`, {
+    hint: "look at its console and let that come to its end; when the machine is off (shut it down if it does not do so by itself), `pulumi up` again goes on from there",
+  });
 
 interface Answered {
   said: string;
@@ -194,9 +201,7 @@ export function judgeRun(
   if (answered !== undefined)
     return {
       state: "failed",
-      error: new StillRunningError(`${answered}; machine "${run.vmName}" is left running, as something is at work there`, {
-        hint: "look at its console and let that come to its end; when the machine is off (shut it down if it does not do so by itself), `pulumi up` again goes on from there",
-      }),
+      error: stillRunning(run, answered),
     };
   const progress = progressOf(vm, run.nonce);
   if (progress !== undefined) return { state: "pending", ...shownProgress(progress, run) };
@@ -239,10 +244,16 @@ async function noteMetrics(xapi: Xapi, ref: string, seen: GuestSeen): Promise<Re
 }
 
 // A guest may be compiling or installing: it is never stopped because somebody lost patience (guest.md 2.7: an interrupted NGen breaks .NET).
-async function leftRunning(error: unknown, run: GuestRun): Promise<unknown> {
+async function leftRunning(ctx: Context, error: unknown, run: GuestRun): Promise<unknown> {
   if (error instanceof StillRunningError) return new GuestError(`${error.message}${await pictured(run)}`, { hint: error.hint });
   if (!(error instanceof ProviderError) || (error.kind !== "timeout" && error.kind !== "cancelled")) return error;
   const picture = error.kind === "timeout" ? await pictured(run) : "";
+  // It may have said why since the last look.
+  const looked = error.kind === "timeout" && run.manual === undefined ? await lookAtDisk(ctx, run).catch(() => undefined) : undefined;
+  if (looked?.answered !== undefined) {
+    const told = stillRunning(run, looked.answered);
+    return new GuestError(`${told.message}${picture}`, { hint: told.hint, cause: error });
+  }
   return new GuestError(`${error.message}; machine "${run.vmName}" is left running${picture}`, {
     hint: error.hint ?? "look at its console; `pulumi up` goes on waiting for it",
     cause: error,

@@ -148,13 +148,14 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     return entryOf(ctx, opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
   }
 
-  // One budget for all that this run waits for; what the guest waits for by itself is no longer than that, so that it reports before we give up.
+  // One budget for all that this run waits for; what the guest waits for by itself is less than that, so that it reports before we give up.
   const { finalizeMinutes, rebootMax, sampleGapSeconds } = wanted.timeouts;
   const end = performance.now() + finalizeMinutes * MINUTE;
   const left = (): number => Math.max(0, (end - performance.now()) / MINUTE);
-  const most = Math.floor(finalizeMinutes * 60);
-  const orderFor = (accept: readonly string[], nonce?: string): Order =>
-    buildOrder({
+  const orderFor = (accept: readonly string[], nonce?: string): Order => {
+    // Of what is left: the guest starts, looks and runs NGen's queue beside its waits.
+    const most = Math.floor(left() * 60 * 0.75);
+    return buildOrder({
       ...settings,
       order: "finalize",
       accept,
@@ -164,6 +165,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       limits: { rebootMax, sampleGapSeconds, ngenWaitSeconds: Math.min(3600, most), msiWaitSeconds: Math.min(1800, most) },
       ...(nonce === undefined ? {} : { nonce }),
     });
+  };
   // What the steps printed goes with the disk from order to order.
   let packaging: readonly StepReport[] | undefined;
   // A step may have installed other tools than those that were heard of while it ran.

@@ -134,7 +134,7 @@ describe.each(Object.entries(orders))("in the scripts of %s", (_name, order) => 
       expect(text.slice(text.indexOf("\r\n:off\r\n"), text.indexOf("\r\n:left\r\n")), path).not.toMatch(/^(ping|call|start) /m);
       for (const [index, line] of lines.entries()) {
         if (!/goto (restart|off)$/.test(line)) continue;
-        const before = lines.slice(Math.max(0, index - 5), index + 1).join("\n");
+        const before = lines.slice(Math.max(0, index - 6), index + 1).join("\n");
         expect(before, path).toMatch(/call :settle/);
       }
     }

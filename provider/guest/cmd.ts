@@ -81,7 +81,7 @@ if exist reserve del /f /q reserve
 >>out\\report.new echo blocked=%blocked%
 move /y out\\report.new out\\report >nul
 exit /b 0
-${settle(order)}`;
+${settle(order, kind)}`;
 };
 
 /** Runs one fact's program, saves its answer below out\facts\%r%, goes to `quiet_` or `loud_` and ends at `next_`. */
@@ -135,25 +135,29 @@ set "value=%~1"
 exit /b 0
 `;
 
-function settle(order: Order): string {
+/** What a finalize waits for in all its boots together: the provider waits for no longer, and what blocks is to be reported before. */
+export const longestWait = ({ fixes }: Order): number => Math.ceil(Math.max(fixes.msiWaitSeconds, fixes.ngenWaitSeconds));
+
+function settle(order: Order, kind: "package" | "finalize"): string {
   const facts = order.facts.filter((fact) => fact.worker === true);
   const list = (fact: OrderFact): string => (order.accept.includes(fact.id) ? "spared" : "busy");
   const poll = Math.max(1, Math.ceil(order.wait.pollSeconds));
+  // Of a packaging each wait is one of its own, of a finalize it is what is left.
+  const counter = kind === "package" ? "settled" : "waited";
   return `
 rem Nothing restarts or powers off the machine while an installer or NGen works; sets busy. What policy lets through is waited for as long, and then spared.
 :settle
 set r=settle
-set settled=0
-if not exist out\\facts\\settle mkdir out\\facts\\settle
+${kind === "package" ? "set settled=0\n" : ""}if not exist out\\facts\\settle mkdir out\\facts\\settle
 :settle_more
 set busy=
 set spared=
 ${facts.map((fact) => gather(fact, "settle_", [`set ${list(fact)}=%${list(fact)}% ${fact.id}`])).join("\n")}
 if "%busy%%spared%"=="" exit /b 0
-if %settled% geq ${Math.ceil(Math.max(order.fixes.msiWaitSeconds, order.fixes.ngenWaitSeconds))} exit /b 0
+if %${counter}% geq ${longestWait(order)} exit /b 0
 echo xenlayer: waiting for%busy%%spared%
 ${pause(poll)}
-set /a settled=settled+${poll}
+set /a ${counter}=${counter}+${poll}
 goto settle_more
 `;
 }

@@ -1,6 +1,6 @@
 // Finalizing in a Windows guest: two samples, bounded fixes, the rearms as the last act, a last sample, the report, the power.
 import { removeIcon, windowsLeave } from "./bootstrap.ts";
-import { begin, cmdEcho, endings, gather, header, label, pause, valueLabel } from "./cmd.ts";
+import { begin, cmdEcho, endings, gather, header, label, longestWait, pause, valueLabel } from "./cmd.ts";
 import { rearmStops, rearmsAsked, rearmsDone } from "./cmdRearm.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
 import { RUN_ONCE_KEYS } from "./facts/runOnce.ts";
@@ -8,6 +8,9 @@ import { cmdInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
 
 const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", runOnce: "want_run_once", reboot: "want_reboot" } as const;
+
+/** Two questions by PowerShell, some thirty by reg and sc. */
+const ROUND_SECONDS = 10;
 
 export function finalizeScript(order: Order, promptOf: (check: string) => string): string {
   const facts = order.facts.map((fact, index) => {
@@ -21,7 +24,10 @@ export function finalizeScript(order: Order, promptOf: (check: string) => string
   return `${header(order, "looks twice whether anything is pending, mends what the order allows, reports, and powers off.")}${begin}set kms=no
 set ngen_runs=0
 set run_once=0
+set longest=no
 set waited=0
+if exist out\\waited for /f %%w in (out\\waited) do set waited=%%w
+set /a waited=waited+0
 if not exist out\\facts mkdir out\\facts
 ${rearmsAsked(order)}${manual || order.fixes.ngen === "wait" ? "" : "if not exist out\\ngen.ran call :ngen\n>out\\ngen.ran echo once\n"}
 if exist out\\attempt for /f %%a in (out\\attempt) do set attempt=%%a
@@ -34,7 +40,7 @@ set /a attempt=attempt+1
 set r=a
 call :round
 set first=%quiet%
-${order.sampleGapSeconds > 0 ? pause(order.sampleGapSeconds) : "rem no gap"}
+${order.sampleGapSeconds > 0 ? `${pause(order.sampleGapSeconds)}\nset /a waited=waited+${Math.ceil(order.sampleGapSeconds)}` : "rem no gap"}
 set r=b
 call :round
 set round=b
@@ -92,6 +98,8 @@ set want_run_once=no
 set want_reboot=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
 ${facts.join("\n")}
+rem No clock that nobody sets is told by a program of Windows': so long it takes, about.
+set /a waited=waited+${ROUND_SECONDS}
 exit /b 0
 ${manual || order.fixes.ngen === "wait" ? "" : ngenFix(order)}${manual ? "" : runOnceFix()}${valueLabel}${rearmStops(order)}${cmdInventory()}${endings(order, "finalize")}`;
 }
@@ -106,7 +114,8 @@ function mend(order: Order): string {
   const poll = Math.max(1, Math.ceil(order.wait.pollSeconds));
   return `if "%want_none%"=="yes" goto stop
 set limit=${Math.ceil(order.fixes.msiWaitSeconds)}
-if "%want_ngen%"=="yes" set limit=${Math.ceil(order.fixes.ngenWaitSeconds)}
+if "%want_ngen%"=="yes" set longest=yes
+if "%longest%"=="yes" set limit=${longestWait(order)}
 ${order.fixes.ngen === "wait" ? "" : 'if "%want_wait%"=="no" if "%want_ngen%"=="yes" if %ngen_runs% lss 2 goto mend_ngen\n'}if "%want_wait%%want_ngen%"=="nono" goto mend_run_once
 if %waited% geq %limit% goto stop
 echo xenlayer: waiting for%blocked%
@@ -129,6 +138,7 @@ if %reboots% gtr ${order.fixes.rebootMax} goto stop
 call :settle
 if not "%busy%"=="" goto left
 >out\\reboots echo %reboots%
+>out\\waited echo %waited%
 set why= for%blocked%
 >>out\\fixes.txt echo %attempt% reboot rc=0
 goto restart`;

@@ -113,7 +113,8 @@ const flag = (id: string, root: string, more: Partial<OrderFact> = {}): OrderFac
 });
 
 function finalizeOrder(facts: OrderFact[], more: Partial<Order> = {}): Order {
-  return { ...buildOrder({ order: "finalize", os: "linux", layer: "plat", version: "1", limits: fast }), facts, ...more };
+  const limits = { ...fast, msiWaitSeconds: 60 };
+  return { ...buildOrder({ order: "finalize", os: "linux", layer: "plat", version: "1", limits }), facts, ...more };
 }
 
 describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("under %s", (_name, shell) => {
@@ -350,6 +351,18 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("under %
     machine.insert(finalizeOrder([flag("work", machine.root, { fix: "wait" })]));
     machine.boot();
     expect(machine.report()).toMatchObject({ state: "blocked", blocked: " work", attempt: "4" });
+  });
+
+  it("waits no longer in all its boots together, nor once more before it leaves the machine running", () => {
+    const machine = new Machine(shell);
+    writeFileSync(join(machine.root, "wanted"), "");
+    machine.program("reboot", `rm -f "${machine.root}/wanted"; : >"${machine.root}/work"`);
+    machine.insert(finalizeOrder([flag("work", machine.root, { fix: "wait", worker: true }), flag("wanted", machine.root)]));
+    machine.boot();
+    machine.boot();
+    expect(machine.report()).toMatchObject({ state: "blocked", blocked: " work", attempt: "4", boots: "2" });
+    expect(machine.read("slept")).toBe("15\n1\n15\n2\n15\n2\n15\n");
+    expect(machine.read("power")).toBeUndefined();
   });
 
   it("does not ask what would disturb a worker, and does not take the silence for rest", () => {

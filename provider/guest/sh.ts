@@ -38,9 +38,29 @@ if [ -e out/boot.txt ]; then
 fi
 seq=0
 attempt=0
-waited=0
 
 now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+
+# Seconds of the kernel, which go on evenly when somebody (time synchronisation, at the first start above all) sets the clock.
+uptime_seconds() {
+  if read -r up rest 2>/dev/null </proc/uptime; then echo "\${up%%.*}"; else date +%s; fi
+}
+
+# What was waited since: by the kernel's clock, and at least what was slept through; before: by earlier boots.
+before=0
+waited=0
+since=$(uptime_seconds)
+
+nap() { # seconds
+  sleep "$1"
+  waited=$((waited + $1))
+}
+
+is_over() { # seconds
+  real=$(($(uptime_seconds) - since))
+  [ "$real" -le "$waited" ] || waited=$real
+  [ $((before + waited)) -ge "$1" ]
+}
 
 put() { printf '%s\\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }
 
@@ -104,7 +124,7 @@ limited() {
   case $ended in 143) ended=124 ;; esac
   return $ended
 }
-${workers(order)}`;
+${workers(order, kind)}`;
 
 const testOf = (fact: OrderFact, out: string): string => {
   const { quiet } = fact;
@@ -148,7 +168,7 @@ export function gather(fact: OrderFact, accepted: boolean): string {
  * Nothing restarts or powers off the guest while an installer works; when it does not end in time, the machine is left running. What policy lets through is waited
  * for as long, and then spared.
  */
-function workers(order: Order): string {
+function workers(order: Order, kind: "package" | "finalize"): string {
   const facts = order.facts.filter((fact) => fact.worker === true);
   const noted = (fact: OrderFact): string => {
     const list = order.accept.includes(fact.id) ? "spared" : "busy";
@@ -156,21 +176,19 @@ function workers(order: Order): string {
   };
   return `
 settle() {
-  t=0
-  while :; do
+${kind === "package" ? "  waited=0\n  since=$(uptime_seconds)\n" : ""}  while :; do
     busy=
     spared=
     r=out/facts/settle
     mkdir -p "$r"
 ${facts.map(noted).join("\n")}
     [ -z "$busy$spared" ] && return 0
-    if [ "$t" -ge ${order.fixes.msiWaitSeconds} ]; then
+    if is_over ${Math.ceil(order.fixes.msiWaitSeconds)}; then
       [ -z "$busy" ]
       return
     fi
     progress "waiting for$busy$spared"
-    sleep ${Math.max(order.wait.pollSeconds, 1)}
-    t=$((t + ${Math.max(order.wait.pollSeconds, 1)}))
+    nap ${Math.max(Math.ceil(order.wait.pollSeconds), 1)}
   done
 }
 `;

@@ -60,6 +60,8 @@ ${
 ${shInventory()}
 attempt=$(cat out/attempt 2>/dev/null)
 case $attempt in '' | *[!0-9]* | ????*) attempt=0 ;; esac
+before=$(cat out/waited 2>/dev/null)
+case $before in '' | 0?* | *[!0-9]* | ??????*) before=0 ;; esac
 while :; do
   if [ "$attempt" -gt 0 ] && [ -d out/facts/a ]; then
     rm -rf "out/facts/$attempt-a" "out/facts/$attempt-b"
@@ -72,7 +74,7 @@ while :; do
   put out/attempt "$attempt"
   round a
   first=$quiet
-  sleep ${order.sampleGapSeconds}
+  nap ${Math.ceil(order.sampleGapSeconds)}
   round b
   if [ "$quiet" = yes ]; then
     [ "$first" = yes ] && break
@@ -84,10 +86,9 @@ ${
     ? `  if [ "$quiet" = no ]; then stop b; fi`
     : `  if [ "$want_none" = yes ]; then stop b; fi
   if [ "$want_wait" = yes ]; then
-    if [ "$waited" -ge ${order.fixes.msiWaitSeconds} ]; then stop b; fi
+    if is_over ${Math.ceil(order.fixes.msiWaitSeconds)}; then stop b; fi
     progress "waiting for$blocked"
-    sleep ${Math.max(order.wait.pollSeconds, 1)}
-    waited=$((waited + ${Math.max(order.wait.pollSeconds, 1)}))
+    nap ${Math.max(Math.ceil(order.wait.pollSeconds), 1)}
     continue
   fi
   if [ "$want_reboot" = yes ]; then
@@ -95,6 +96,7 @@ ${
     if [ "$reboots" -gt ${order.fixes.rebootMax} ]; then stop b; fi
     if settle; then
       put out/reboots "$reboots"
+      put out/waited "$((before + waited))"
       echo "$attempt reboot rc=0" >>out/fixes.txt
       restart "$blocked"
     fi

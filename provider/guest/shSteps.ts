@@ -37,11 +37,6 @@ leave() { # state, step
   exit 0
 }
 
-# Seconds of the kernel, which go on evenly when somebody (time synchronisation, at the first start above all) sets the clock.
-uptime_seconds() {
-  if read -r up rest 2>/dev/null </proc/uptime; then echo "\${up%%.*}"; else date +%s; fi
-}
-
 step() { # id, script, seconds, exit codes that mean done, exit codes that mean restart
   d=out/steps/$1
   mkdir -p "$d"

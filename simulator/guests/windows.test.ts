@@ -199,13 +199,17 @@ describe("finalize", () => {
     const ngen = { frameworks: ["Framework64/v4.0.30319"], queuedSeconds: 400 };
     expect((await finalize(windows({ ngen }), { ngen: "wait" })).state).toBe("ready");
     const slow = windows({ ngen: { ...ngen, queuedSeconds: 20_000 } });
-    const order = buildOrder(request({ order: "finalize", ngen: "wait", limits: { ngenWaitSeconds: 60, msiWaitSeconds: 60 } }));
+    const order = buildOrder(request({ order: "finalize", ngen: "wait", limits: { ngenWaitSeconds: 300, msiWaitSeconds: 60 } }));
+    const before = slow.clock.now();
     slow.insert(await writePayload({ order }));
     const power = slow.boot().then(
       () => "went down",
       () => "was cut",
     );
     await slow.said("left running");
+    // The limit is of all that it waits, and its looks are part of that.
+    expect(slow.clock.now() - before).toBeGreaterThan(200_000);
+    expect(slow.clock.now() - before).toBeLessThan(400_000);
     slow.cut();
     expect(await power).toBe("was cut");
     const verdict = judgeFinalize(order, await readPayload(slow.payload()));
