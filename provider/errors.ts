@@ -31,15 +31,16 @@ export class InputError extends ProviderError {
   }
 }
 
-/** XAPI refused or failed a call. `code` and `params` are XAPI's own words; params never hold credentials. */
+/** XAPI refused or failed a call. `code` and `params` are XAPI's own words, `shown` is how people read the latter; they never hold credentials. */
 export class XapiError extends ProviderError {
   readonly kind = "xapi";
   readonly method: string;
   readonly code: string;
   readonly params: readonly string[];
 
-  constructor(method: string, code: string, params: readonly string[] = [], details: ErrorDetails = {}) {
-    super(`${method} failed: ${code}${params.length > 0 ? ` (${params.join(", ")})` : ""}`, details);
+  constructor(method: string, code: string, params: readonly string[] = [], details: ErrorDetails & { shown?: readonly string[] } = {}) {
+    const { shown = params } = details;
+    super(`${method} failed: ${code}${shown.length > 0 ? ` (${shown.join(", ")})` : ""}`, details);
     this.method = method;
     this.code = code;
     this.params = params;

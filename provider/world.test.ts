@@ -163,7 +163,7 @@ it("an open version's disk that another machine uses is named, and nothing of th
     await xapi.call("VBD.create", { ...drive, other_config: {}, qos_algorithm_type: "", qos_algorithm_params: {} });
     await xapi.task("VM.start", [vm, true, false]);
     const error = await failing(layer.machine(disk));
-    expect(String(error)).toMatch(/VDI_IN_USE/);
+    expect(String(error)).toMatch(new RegExp(`VM\\.start failed: VDI_IN_USE \\(VDI "attached 1" \\(${disk.outputs.vdiUuid}\\)`));
     expect((await xapi.record("VM", vm))?.power_state).toBe("Paused");
     await xapi.task("VM.hard_shutdown", [vm]);
     await xapi.destroy("VM", vm);

@@ -301,6 +301,28 @@ describe("a call that fails", () => {
     expect(pauses).toHaveLength(5);
   });
 
+  test("for good names the object that its error speaks of, and is not masked where that can't be told", async () => {
+    const vdi = { uuid: "d15c", name_label: `win11 ${PASSWORD} 1.0`, current_operations: { "OpaqueRef:task": "copy" } };
+    const answers: [refusal: string[], record: () => unknown, shown: string][] = [
+      [["VDI_IN_USE", "OpaqueRef:vdi", "destroy"], () => vdi, 'VDI_IN_USE (VDI "win11 … 1.0" (d15c), busy with copy, destroy)'],
+      [
+        ["OTHER_OPERATION_IN_PROGRESS", "VDI", "OpaqueRef:vdi", "copy"],
+        () => ({ uuid: "d15c" }),
+        "OTHER_OPERATION_IN_PROGRESS (VDI d15c, copy)",
+      ],
+      [["VDI_IN_USE", "OpaqueRef:vdi", "destroy"], fault("HANDLE_INVALID", "VDI", "OpaqueRef:vdi"), "VDI_IN_USE (OpaqueRef:vdi, destroy)"],
+      [["VDI_IN_USE", "OpaqueRef:vdi", "destroy"], () => null, "VDI_IN_USE (OpaqueRef:vdi, destroy)"],
+      [["HANDLE_INVALID", "VDI", "OpaqueRef:vdi"], () => expect.fail(), "HANDLE_INVALID (VDI, OpaqueRef:vdi)"],
+      [["MAP_DUPLICATE_KEY", "VDI", "OpaqueRef:vdi", "key"], () => expect.fail(), "MAP_DUPLICATE_KEY (VDI, OpaqueRef:vdi, key)"],
+    ];
+    for (const [[code = "", ...params], record, shown] of answers) {
+      const { url } = await host({ answers: { "VM.start": fault(code, ...params), "VDI.get_record": record } });
+      const xapi = await open(url);
+      const error = await failure(xapi.call("VM.start", "OpaqueRef:vm", false, false));
+      expect(error).toMatchObject({ message: `VM.start failed: ${shown}`, params });
+    }
+  });
+
   test("for good is not repeated", async () => {
     const { xapi, times } = await one("VM.start", fault("NO_HOSTS_AVAILABLE"));
     expect(explain(await failure(xapi.call("VM.start", "OpaqueRef:vm", false, false)))).toMatch(

@@ -76,8 +76,8 @@ const table: Record<string, Code> = {
     retry: { tries: 6, delayMs: 5 * SECOND },
   },
   VDI_IN_USE: {
-    means: "the disk is attached to a machine, or being copied",
-    hint: "detach it, or shut that machine down, then run again",
+    means: "the disk is attached to a machine, or being copied or transferred",
+    hint: "wait until the copy has ended (see the pool's tasks: what a killed run began goes on), or detach it from the machine that has it; then run again",
     // dom0's own attachment outlives a transfer for a moment (import_raw_vdi.ml, sm_fs_ops.ml); Xen Orchestra waits here too.
     retry: { tries: 8, delayMs: SECOND, only: /^(Async\.)?VDI\.(destroy|data_destroy)$|^(PUT|GET) / },
   },

@@ -4,6 +4,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { CancelledError, type ProviderError, XapiError } from "../errors.ts";
 import { meaning, OUTCOME_UNKNOWN, retryOf } from "./codes.ts";
+import { namedParams } from "./named.ts";
 import type { Rec } from "./records.ts";
 import { Failure, type Rpc } from "./transport.ts";
 
@@ -129,7 +130,8 @@ export class Session {
           const failed = (failures.get(error.code) ?? 0) + 1;
           failures.set(error.code, failed);
           const retry = retryOf(error.code, method, repeatable);
-          if (retry === undefined || failed >= retry.tries) throw this.explain(method, error, repeatable, login);
+          if (retry === undefined || failed >= retry.tries)
+            throw this.explain(method, error, repeatable, login, await namedParams(login, method, error));
           await this.#pause(retry.delayMs, signal, `waiting to repeat ${method} (${error.code})`);
         }
       }
@@ -139,14 +141,16 @@ export class Session {
   }
 
   /** The error that users meet. */
-  explain(method: string, failure: Failure, repeatable: boolean, login?: Login): XapiError {
+  explain(method: string, failure: Failure, repeatable: boolean, login?: Login, named: readonly string[] = failure.params): XapiError {
     const known = meaning(failure.code);
     const unknown = known?.unclear === true && !repeatable;
     const code = unknown ? OUTCOME_UNKNOWN : failure.code;
     const { means, hint } = (unknown ? meaning(OUTCOME_UNKNOWN) : known) ?? {};
     // SESSION_INVALID's only parameter is the session.
-    const params = failure.code === "SESSION_INVALID" ? [] : failure.params.map((param) => this.#redact(param, login));
-    return new XapiError(method, code, params, {
+    const redacted = (texts: readonly string[]) =>
+      failure.code === "SESSION_INVALID" ? [] : texts.map((param) => this.#redact(param, login));
+    return new XapiError(method, code, redacted(failure.params), {
+      shown: redacted(named),
       hint: [means, hint].filter((part) => part !== undefined).join(": ") || undefined,
       cause: failure.cause,
     });
