@@ -1,5 +1,8 @@
 // App Layering's bit mask BlockFinalize, by name: citrix/packer-plugin-citrix, provisioner/citrix/applayering/provisioner.go, and the messages of CTX222099.
+import { OTHER_BIT } from "../guest/fact.ts";
 import type { Report } from "./shape.ts";
+
+const OTHER = { ...OTHER_BIT, meaning: "something is not ready that App Layering has no bit for" };
 
 const BITS: readonly Report["bits"][number][] = [
   { value: 1, name: "icBypass", meaning: "a check was let through" },
@@ -15,6 +18,7 @@ const BITS: readonly Report["bits"][number][] = [
   { value: 1024, name: "icDelTokens", meaning: "not explained by Citrix" },
   { value: 2048, name: "icKmsDirMissing", meaning: "the KMS directory is missing" },
   { value: 4096, name: "icKmsGpoMissing", meaning: "the KMS group policy is missing" },
+  OTHER,
 ];
 
 const NONE = { value: 0, name: "icNone", meaning: "finalize is allowed" };
@@ -24,7 +28,5 @@ export function bitsOf(mask: number): Report["bits"] {
   return mask === 0 ? [NONE] : BITS.filter(({ value }) => (mask & value) !== 0);
 }
 
-const OF_NO_BIT = { value: 0, name: "none", meaning: "App Layering has no bit for it" };
-
 /** The bit of a check. */
-export const bitNamed = (value: number): Report["bits"][number] => BITS.find((bit) => bit.value === value) ?? OF_NO_BIT;
+export const bitNamed = (value: number): Report["bits"][number] => BITS.find((bit) => bit.value === value) ?? OTHER;

@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { type CheckPolicies, checks } from "../guest/checks.ts";
 import type { PayloadReport, RoundReport, StepReport } from "../guest/evidence.ts";
+import { OTHER_BIT } from "../guest/fact.ts";
 import { secondsTaken } from "../guest/guestTime.ts";
 import { readInventory } from "../guest/inventory.ts";
 import type { Order } from "../guest/order.ts";
@@ -85,7 +86,7 @@ function checksOf(order: Order, payload: PayloadReport, policies: CheckPolicies,
     const attempt = Math.max(1, verdict.attempts);
     return {
       ...rest,
-      bit: bitNamed(checks.find(({ id }) => id === check.id)?.bit.value ?? 0),
+      bit: bitNamed(checks.find(({ id }) => id === check.id)?.bit.value ?? OTHER_BIT.value),
       samples: [
         ...earlier.flatMap((past) => past.samples(check.id)),
         ...samples.flatMap((entry) => (isRound(entry.round) ? [{ attempt, ...entry, round: entry.round }] : [])),

@@ -133,7 +133,7 @@ function checksCard(report: Report): Html | undefined {
     "open one for what was asked and answered",
     html`${report.checks.map(
       (check) =>
-        html`<details${open(check)}><summary>${pill(check.verdict)}<b>${check.title}</b><span class="end">policy ${check.policy}${check.bit.value !== 0 && ` \u00b7 ${check.bit.name}`}</span></summary><div class="body">${
+        html`<details${open(check)}><summary>${pill(check.verdict)}<b>${check.title}</b><span class="end">policy ${check.policy} \u00b7 ${check.bit.name}</span></summary><div class="body">${
           check.message !== "" && html`<p>${check.message}</p>`
         }${restlessSamples(check)}${check.facts.map(factRow)}</div></details>`,
     )}`,

@@ -6,8 +6,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { main } from "../cli.ts";
 import { getVersionReport } from "../functions.ts";
+import { checks } from "../guest/checks.ts";
+import { OTHER_BIT } from "../guest/fact.ts";
 import { connectFor } from "../session.ts";
 import { halfMade, type OpenStage, openStage, Story, step, windowsGuest } from "../testing.ts";
+import { bitsOf } from "./bits.ts";
 import { reportSchemaText } from "./schema.ts";
 import { report as shape } from "./shape.ts";
 
@@ -147,6 +150,11 @@ it("the report of a version that could not be sealed says what blocks, and what 
   expect(text).toContain("\nnot sealed, based on win11/1.0\n");
   await layer.drop({ disk, machine });
   await stage.destroy(layer.made);
+});
+
+it("every bit that a check can set has a name, also those that App Layering has none for", () => {
+  for (const { id, bit } of checks) expect([id, bitsOf(bit.value).map(({ value }) => value)]).toEqual([id, [bit.value]]);
+  expect(bitsOf(OTHER_BIT.value + 2).map(({ name }) => name)).toEqual(["icReboot", "other"]);
 });
 
 it("a console is pictured when a time limit is over, and the report shows the picture", async () => {
