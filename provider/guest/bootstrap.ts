@@ -55,6 +55,19 @@ export const installCommand = (os: GuestOs): string =>
     ? `cmd /d /c "${onEachDrive("%d")}"`
     : `if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; $as sh -c ${shQuote(`${linuxFind}exec sh "$m/xenlayer/bootstrap/install.sh"`)}`;
 
+/**
+ * NoCloud's network-config. Without one cloud-init would write its fallback for a new instance, which knows the card by its MAC address (net/__init__.py,
+ * generate_fallback_config), and images have another. By name netplan takes whatever an image has; where cloud-init writes for others itself, this is eth0, as guests
+ * of Xen have it there. What an image says of `network` in /etc/cloud, `config: disabled` too, goes before it (sources/__init__.py, network_config_sources).
+ */
+export const networkConfig = `version: 2
+ethernets:
+  eth0:
+    match:
+      name: "e*"
+    dhcp4: true
+`;
+
 /** NoCloud's user-data, for cloud-init or cloudbase-init. */
 export const userData = (os: GuestOs): string => (os === "windows" ? crlf(cloudbaseInit) : cloudInit);
 

@@ -95,6 +95,17 @@ describe("writing", () => {
     volume.close();
   });
 
+  it("has a Linux guest's network by the names of its cards, which an image keeps, and leaves that of Windows alone", async () => {
+    const read = async (os: "linux" | "windows") => {
+      const volume = await FatVolume.open(await writePayload({ order: buildOrder({ order: "finalize", os, layer: "l", version: "1" }) }));
+      const data = volume.read("network-config", 4096)?.data;
+      volume.close();
+      return data && new TextDecoder().decode(data);
+    };
+    expect(await read("linux")).toBe('version: 2\nethernets:\n  eth0:\n    match:\n      name: "e*"\n    dhcp4: true\n');
+    expect(await read("windows")).toBeUndefined();
+  });
+
   it("brings along what an earlier run has done, so that it is not done again", async () => {
     const done = { id: "01", state: "done" as const, rc: 3010, log: "was done", logBytes: 8, timedOut: false, tries: 1 };
     const report = await readPayload(await writePayload({ ...content, done: [done] }));

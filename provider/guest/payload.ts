@@ -2,7 +2,7 @@
 // What a guest wrote is hostile: readPayload bounds every size and count, takes any bytes for any file, and never throws; what it could not read
 // is listed among the problems, and what is missing is simply not there for the judge.
 
-import { bootstrapFiles, PAYLOAD_LABEL, userData } from "./bootstrap.ts";
+import { bootstrapFiles, networkConfig, PAYLOAD_LABEL, userData } from "./bootstrap.ts";
 import { type PayloadReport, read, type StepReport } from "./evidence.ts";
 import { FatVolume } from "./fat.ts";
 import type { Order } from "./order.ts";
@@ -14,6 +14,8 @@ export type { GuestReport, PayloadReport, StepReport } from "./evidence.ts";
 
 const MIB = 1024 * 1024;
 const RESERVE_BYTES = 256 * 1024;
+/** Of a payload disk, in bytes: large enough for any finalize order. */
+export const LEAST_PAYLOAD = 32 * MIB;
 
 export interface PayloadContent {
   order: Order;
@@ -34,12 +36,13 @@ export function payloadFileProblem(name: string): string | undefined {
   return /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(name) ? `"${name}" is a device name on Windows` : undefined;
 }
 
-/** The whole raw image, as large as its content asks for and never under 32 MiB. */
+/** The whole raw image, as large as its content asks for and never under the least. */
 export async function writePayload(content: PayloadContent): Promise<Uint8Array> {
   const given = content.order;
   const entries: { path: string; data: Uint8Array }[] = [
     { path: "meta-data", data: utf8(`instance-id: xenlayer-${given.nonce}\n`) },
     { path: "user-data", data: utf8(userData(given.os)) },
+    ...(given.os === "linux" ? [{ path: "network-config", data: utf8(networkConfig) }] : []),
     { path: "xenlayer/order.json", data: utf8(`${JSON.stringify(given, null, 2)}\n`) },
     { path: "xenlayer/reserve", data: new Uint8Array(RESERVE_BYTES) },
     ...bootstrapFiles(given.os).map(({ path, data }) => ({ path: `xenlayer/bootstrap/${path}`, data })),
@@ -65,7 +68,7 @@ export async function writePayload(content: PayloadContent): Promise<Uint8Array>
   entries.push(...(content.done ?? []).flatMap(stepEvidence));
   // Each file may leave most of a cluster unused (32 KiB at most on FAT16), and the guest needs room for what it says.
   const bytes = entries.reduce((sum, { data }) => sum + data.length, 0) + entries.length * 4096;
-  const size = Math.max(32, Math.ceil((bytes * 1.02) / MIB) + 24) * MIB;
+  const size = Math.max(LEAST_PAYLOAD, (Math.ceil((bytes * 1.02) / MIB) + 24) * MIB);
   if (size > 2000 * MIB)
     throw new Error("write the payload disk: its files are larger than the 2 GB that FAT16 holds; put them on an ISO and name it in media");
   return FatVolume.format(size, PAYLOAD_LABEL, (volume) => {
