@@ -5,7 +5,9 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { explain } from "./errors.ts";
 import { getVersionReport } from "./functions.ts";
-import { halfMade, type OpenStage, openStage, Story, windowsGuest, withStage } from "./testing.ts";
+import type { ConnectorCredentials } from "./resource.ts";
+import { connectFor } from "./session.ts";
+import { changes, halfMade, killedAt, type OpenStage, openStage, Story, type StoryLayer, windowsGuest, withStage } from "./testing.ts";
 
 let stage: OpenStage;
 let story: Story;
@@ -72,19 +74,93 @@ it("one that restarts for ever is given up after three times, and the machine is
 });
 
 it("one whose payload disk somebody has taken away is prepared anew", async () => {
+  const before = stage.pool();
   const layer = await story.layer("diskless");
   const disk = await layer.disk("1");
   const install = [{ name: "bad", run: once("exit /b 7"), shell: "cmd" }];
   const half = halfMade(await layer.machine(disk, { machine: { install } }).catch((failure: unknown) => failure));
-  const { xapi } = await layer.record();
-  const [payload] = await xapi.find("VDI", { name_label: "diskless 1 evidence" });
-  for (const vbd of payload?.VBDs ?? []) await xapi.destroy("VBD", vbd);
-  await xapi.destroy("VDI", payload?.$ref ?? "");
+  await deletePayload(layer);
+  expect(await killedAt(stage, { message: /VDI\.create$/, after: true }, () => stage.up(half, half.inputs))).toBe(true);
   const { made } = await stage.up(half, half.inputs);
   expect(made.outputs).toMatchObject({ ready: true, steps: [{ name: "bad", exitCode: 0 }] });
   await layer.drop({ disk, machine: made });
   await stage.destroy(layer.made);
+  expect(changes(before, stage.pool())).toEqual([]);
 });
+
+/** As a person does it: detached, then deleted. */
+async function deletePayload(layer: StoryLayer): Promise<void> {
+  const { xapi } = await layer.record();
+  const [payload] = await xapi.find("VDI", { name_label: `${layer.made.outputs.name} 1 evidence` });
+  for (const vbd of payload?.VBDs ?? []) await xapi.destroy("VBD", vbd);
+  await xapi.destroy("VDI", payload?.$ref ?? "");
+}
+
+it("one whose payload disk is taken away before the seal gets another of the size that it needs, and keeps it", async () => {
+  const before = stage.pool();
+  const layer = await story.layer("replaced");
+  const disk = await layer.disk("1");
+  const machine = await layer.machine(disk);
+  const { xapi } = await layer.record();
+  // Somebody's copy stays what it is: somebody's.
+  const [payload] = await xapi.find("VDI", { name_label: "replaced 1 evidence" });
+  const copy = await xapi.call<string>("VDI.clone", payload?.$ref);
+  await xapi.call("VDI.set_name_label", copy, "a copy");
+  await deletePayload(layer);
+  // The run that makes the other dies before it is recorded; so it does when it was sent its order.
+  expect(await killedAt(stage, { message: /VDI\.create$/, after: true }, () => layer.seal(disk, "1"))).toBe(true);
+  const sent = { message: Object.assign(/(?:)/, { test: afterTransfer(/VDI\.add_to_other_config$/) }) };
+  expect(await killedAt(stage, sent, () => layer.seal(disk, "1"))).toBe(true);
+  const seal = await layer.seal(disk, "1");
+  const evidence = stage.sim.db.all("VDI").filter(([, { name_label }]) => name_label === "replaced 1 evidence");
+  expect(evidence.map(([, { uuid, virtual_size }]) => [uuid, virtual_size])).toEqual([
+    [(await layer.entry("1")).sealed?.evidence, 32 * 2 ** 20],
+  ]);
+  await layer.drop({ disk, machine, seal });
+  await stage.destroy(layer.made);
+  await (await connectFor(stage.front, story.connector as unknown as ConnectorCredentials)).call("VDI.destroy", copy);
+  expect(changes(before, stage.pool())).toEqual([]);
+});
+
+it("one whose payload disk was taken away leaves none where the run that makes another dies, and all is destroyed", async () => {
+  const before = stage.pool();
+  const layer = await story.layer("given up");
+  const disk = await layer.disk("1");
+  const machine = await layer.machine(disk);
+  await deletePayload(layer);
+  expect(await killedAt(stage, { message: /VDI\.create$/, after: true }, () => layer.seal(disk, "1"))).toBe(true);
+  await layer.drop({ disk, machine });
+  await stage.destroy(layer.made);
+  expect(changes(before, stage.pool())).toEqual([]);
+});
+
+it("what its steps have printed is kept, however much, and when the run dies that sends the finalize order", async () => {
+  const layer = await story.layer("wordy");
+  const disk = await layer.disk("1");
+  const machine = await layer.machine(disk, { machine: { install: [{ name: "says", run: "echo hello\nagent.exe", shell: "cmd" }] } });
+  const payload = stage.sim.db.all("VDI").find(([, { name_label }]) => name_label === "wordy 1 evidence")?.[1].uuid ?? "";
+  const volume = FatVolume.open(stage.sim.disk(payload));
+  for (let id = 2; id < 80; id++) volume?.writeFile(`xenlayer/out/steps/${String(id).padStart(2, "0")}/log`, '"\n'.repeat(32_768));
+  volume?.close();
+  const sent = { message: Object.assign(/(?:)/, { test: afterTransfer(/VDI\.add_to_other_config$/) }) };
+  expect(await killedAt(stage, sent, () => layer.seal(disk, "1"))).toBe(true);
+  const seal = await layer.seal(disk, "1");
+  const { connector } = story;
+  const { report } = await getVersionReport(stage.front, { connector, versionId: String(seal.outputs.versionId) });
+  expect(report.steps[0]).toMatchObject({ name: "says", exitCode: 0, log: expect.stringContaining("hello") });
+  expect(report.steps).toHaveLength(79);
+  await layer.drop({ disk, machine, seal });
+  await stage.destroy(layer.made);
+});
+
+/** Calls of this name, once something has been sent to a disk. */
+function afterTransfer(call: RegExp): (name: string) => boolean {
+  let sent = false;
+  return (name) => {
+    sent ||= name.startsWith("PUT ");
+    return sent && call.test(name);
+  };
+}
 
 it("one that loses its payload disk while it works, and is shut down then, says so; the next up prepares another", async () => {
   const layer = await story.layer("bereft");

@@ -394,6 +394,14 @@ describe("PackagingMachine and Finalize", () => {
     ["a network that isn't there", { network: "x" }, { network: /there is no network "x"/ }],
     ["no processors", { cpus: 0 }, { cpus: />=1/ }],
     ["another mode", { mode: "by hand" }, { mode: /expected one of/ }],
+    [
+      "steps where an engineer works",
+      { mode: "manual", install: [step("a.exe", { secretEnv: { TOKEN: "s3cret" } })], cleanup: [step("b.exe")] },
+      {
+        install: /^is not run in mode "manual", where an engineer installs: leave install out .* or use mode "automatic"$/,
+        cleanup: /leave cleanup out/,
+      },
+    ],
     ["a limit of nothing", { timeouts: { bootMinutes: 0 } }, { "timeouts.bootMinutes": />0/ }],
   ])("refuses %s", (_what, more, refusals) => machine(more, refusals));
 

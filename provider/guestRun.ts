@@ -53,11 +53,11 @@ export interface GuestSeen {
   toolsVersion?: string;
 }
 
-/** `size`: the whole disk, where an earlier order's files and secrets must not be left behind the new file system. */
-export async function sendOrder(ctx: Context, xapi: Xapi, payload: string, content: PayloadContent, size = 0): Promise<void> {
-  await sendImage(ctx, xapi, payload, await writePayload(content), size);
+export async function sendOrder(ctx: Context, xapi: Xapi, payload: string, content: PayloadContent): Promise<void> {
+  await sendImage(ctx, xapi, payload, await writePayload(content));
 }
 
+/** `size`: the whole disk, where an earlier order's files and secrets must not be left behind the new file system. */
 export async function sendImage(ctx: Context, xapi: Xapi, payload: string, image: Uint8Array, size = 0): Promise<void> {
   const length = Math.max(image.length, size);
   const stream = async function* () {

@@ -248,7 +248,7 @@ describe("the life of a version", () => {
       expect(await refused("PackagingMachine", machine.machine(made.disk.id))).toEqual([
         `install: version 2.3 of layer "refused" was sealed ${at}, and install "agent" changed, install "other" was added, order of steps was added: give a new version`,
       ]);
-      const manual = layer.inputs("2.3", { machine: { mode: "manual" } }).machine(made.disk.id);
+      const manual = layer.inputs("2.3", { machine: { mode: "manual", install: [] } }).machine(made.disk.id);
       expect(await refused("PackagingMachine", manual)).toEqual([expect.stringContaining("mode changed from automatic to manual")]);
       const seal = layer.inputs("2.3", { seal: { kms: "rearm", checks: { ngen: "ignore" } } }).seal(made.disk.id);
       expect(await refused("Finalize", seal)).toEqual([

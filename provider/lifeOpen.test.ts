@@ -330,33 +330,6 @@ it("a disk only grows, and its file name is the disk's name", () =>
     await layer.drop({ disk: made });
   }));
 
-it("manual mode waits for the engineer, whose verdict is the finalize's", () =>
-  withLayer("by hand", async (layer) => {
-    const disk = await layer.disk("1");
-    const wish = { machine: { mode: "manual", install: [] } };
-    const building = layer.machine(disk, wish);
-    const console = async () => {
-      for (;;) {
-        const running = stage.sim.guestLog.some(({ line }) => line.includes("this machine is prepared by hand"));
-        const vm = machineVm("by hand");
-        if (running && vm !== undefined) return stage.sim.console(vm.uuid);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    };
-    const engineer = await console();
-    expect((await engineer.type("agent.exe")).rc).toBe(0);
-    await engineer.type("E:\\xenlayer\\finalize.cmd");
-    const machine = await building;
-    expect(machine.outputs).toMatchObject({ ready: true });
-    expect(stage.told.some((line) => /install by hand on "by hand 1 packaging/.test(line))).toBe(true);
-    const before = starts();
-    const seal = await layer.seal(disk, "1", wish);
-    expect(starts()).toBe(before);
-    expect(seal.outputs).toMatchObject({ report: { state: "ready" } });
-    expect(text(files(seal).readFile("Program Files/Agent/agent.txt"))).toBe("1");
-    await layer.drop({ disk, machine, seal });
-  }));
-
 it("a machine that somebody has started is not written under: it is to be shut down first", () =>
   withLayer("started", async (layer) => {
     const disk = await layer.disk("1");

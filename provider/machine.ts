@@ -4,11 +4,12 @@ import { type Connector, isoOf, networkOf, templateOf } from "./connector.ts";
 import { ConflictError, InputError } from "./errors.ts";
 import { PAYLOAD_KEY, payloadSerial } from "./guest/bootstrap.ts";
 import { hardwareFindings, hardwareOf } from "./hardware.ts";
-import { GiB, payloadDescription } from "./layer/build.ts";
+import { GiB } from "./layer/build.ts";
 import { findMachine } from "./layer/buildRemoval.ts";
 import type { Entry } from "./layer/entry.ts";
-import { isOurs, MACHINE_MARK, type Marks, marksFor } from "./layer/marks.ts";
+import { MACHINE_MARK } from "./layer/marks.ts";
 import type { LayerRecord } from "./layer/record.ts";
+import { createPayload, findPayload, grownPayload } from "./payloadDisk.ts";
 import { Plan, takenBack } from "./plan.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
@@ -60,14 +61,6 @@ export async function ensureMachine(
   return await machinePlan.run({ ...ctx, xapi, request, payloadBytes }, {});
 }
 
-const payloadMarks = ({ record, entry }: MachineRequest): Marks => ({
-  connector: record.meta.connectorId,
-  role: "payload",
-  layer: record.layerId,
-  version: entry.id,
-  build: entry.build,
-});
-
 export const machinePlan = Plan.of<Ctx, object>()
   .step<WithVm>({
     title: "cloning the template",
@@ -89,25 +82,16 @@ export const machinePlan = Plan.of<Ctx, object>()
   .step<{ payload: Rec<"VDI"> }>({
     title: "making the payload disk",
     find: async ({ xapi, request }) => {
-      const { payload: recorded, resumed } = request.entry.machine ?? {};
-      // A version's first machine has none; else one may be there that a killed run made and didn't live to record.
-      if (recorded === undefined && resumed !== true) return undefined;
-      const payload =
-        recorded === undefined
-          ? (await xapi.find("VDI", { SR: request.vdi.SR })).find((vdi) => isOurs(vdi, payloadMarks(request)))
-          : await xapi.get("VDI", recorded);
+      const payload = await findPayload(xapi, request);
       return payload === undefined ? undefined : { payload };
     },
-    run: async (ctx) => ({ payload: await createPayload(ctx) }),
+    run: async ({ xapi, request, payloadBytes }) => ({ payload: await createPayload(xapi, request, payloadBytes) }),
     undo: async ({ xapi }, { payload }) => xapi.destroy("VDI", payload.$ref),
   })
   .step<{ payload: Rec<"VDI"> }>({
     title: "growing the payload disk",
     find: async ({ payloadBytes }, { payload }: WithPayload) => (payload.virtual_size >= payloadBytes ? { payload } : undefined),
-    run: async ({ xapi, payloadBytes }, { payload }) => {
-      await xapi.task("VDI.resize", [payload.$ref, payloadBytes]);
-      return { payload: (await xapi.record("VDI", payload.$ref)) ?? payload };
-    },
+    run: async ({ xapi, payloadBytes }, { payload }) => ({ payload: await grownPayload(xapi, payload, payloadBytes) }),
   })
   .step<object>({
     title: "attaching the payload disk",
@@ -257,23 +241,6 @@ async function attach(xapi: Xapi, vm: Rec<"VM">, vdi: string, userdevice: string
     qos_algorithm_params: {},
   });
   return {};
-}
-
-async function createPayload({ xapi, request, payloadBytes }: Ctx): Promise<Rec<"VDI">> {
-  const { record, version, entry, vdi } = request;
-  const ref = await xapi.call<string>("VDI.create", {
-    name_label: `${record.meta.name} ${version} evidence`,
-    name_description: payloadDescription(record, version, entry),
-    SR: vdi.SR,
-    virtual_size: payloadBytes,
-    type: "user",
-    sharable: false,
-    read_only: false,
-    other_config: marksFor(payloadMarks(request)),
-  });
-  const payload = await xapi.record("VDI", ref);
-  if (payload === undefined) throw new ConflictError(`the payload disk of version ${version} has been removed while it was made`);
-  return payload;
 }
 
 const isosOf = ({ connector, wanted }: MachineRequest): { property: string; iso: string }[] => [

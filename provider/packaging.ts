@@ -5,14 +5,12 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { storageOf } from "./connector.ts";
 import { ConflictError, GuestError, InitFailedError, InputError } from "./errors.ts";
-import type { GuestOs } from "./guest/fact.ts";
 import { secondsTaken } from "./guest/guestTime.ts";
-import { buildOrder, type Order, type StepInput, stepDigests } from "./guest/order.ts";
+import { buildOrder, type Order, type StepInput } from "./guest/order.ts";
 import type { PayloadReport, StepReport } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, judgeFinalize, judgePackage, type StepVerdict } from "./guest/verdict.ts";
 import { fetchAnswer } from "./guestDisk.ts";
 import { awaitPowerOff, demandHalted, doneSteps, type GuestSeen, payloadSize, sendOrder, withPicture } from "./guestRun.ts";
-import { Hands } from "./hands.ts";
 import { ensureDisk } from "./layer/build.ts";
 import { removeBuild, removeStale } from "./layer/buildRemoval.ts";
 import { anew, differences, type Entry, type Machine, type StepResult } from "./layer/entry.ts";
@@ -21,41 +19,12 @@ import { diskOf, type OpenedVersion } from "./layer/open.ts";
 import { type LayerRecord, randomId, versionId } from "./layer/record.ts";
 import { sealedRefusal } from "./layer/sealed.ts";
 import { ensureMachine, type MachineRequest } from "./machine.ts";
-import { type Context, holdsUnknown, type Known } from "./resource.ts";
+import { type Parts, partsOf, sealedChanges } from "./parts.ts";
+import type { Context } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/packagingMachine.ts";
-import { runScriptWay } from "./runScript.ts";
-import { sshWay } from "./ssh.ts";
+import { handsFor } from "./waysIn.ts";
 import type { Xapi } from "./xapi/client.ts";
 import type { Rec } from "./xapi/records.ts";
-
-type Parts = Record<string, string>;
-
-/** One digest per step, file and medium, under the names that LayerVersion's triggers use too; undefined while some are not known yet. */
-export async function partsOf(want: Known<Inputs>): Promise<Parts | undefined> {
-  const { install, cleanup, files, media } = want;
-  if (install === undefined || cleanup === undefined || holdsUnknown([install, cleanup, files, media])) return undefined;
-  const parts: Parts = {};
-  const steps = [...stepDigests(install as StepInput[]), ...stepDigests([], cleanup as StepInput[])];
-  for (const { name, digest } of stepDigests(install as StepInput[])) parts[`install "${name}"`] = digest;
-  for (const { name, digest } of stepDigests([], cleanup as StepInput[])) parts[`cleanup "${name}"`] = digest;
-  // The same steps in another order may install something else.
-  if (steps.length > 1) parts["order of steps"] = steps.map(({ name }) => name).join(", ");
-  for (const [name, path] of Object.entries(files ?? {}))
-    if (path !== undefined)
-      parts[`file "${name}"`] = createHash("sha256")
-        .update(await readFile(path))
-        .digest("hex")
-        .slice(0, 32);
-  for (const iso of media ?? []) parts[`media "${iso}"`] = iso;
-  return parts;
-}
-
-/** What is asked for and is not in a sealed version. */
-export function sealedChanges(entry: Entry, parts: Parts | undefined, mode: Machine["mode"] | undefined): string[] {
-  const changed = parts === undefined ? [] : differences(entry.content, { parts });
-  const before = entry.machine?.mode ?? mode;
-  return mode === undefined || before === mode ? changed : [...changed, `mode changed from ${before} to ${mode}`];
-}
 
 /** The machine with all its steps done: taken as it is, waited for, resumed, or made. */
 export async function packaged(ctx: Context, opened: OpenedVersion, wanted: Inputs): Promise<Outputs> {
@@ -174,6 +143,8 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
     wanted: { ...wanted, os: osOf(held.entry) },
     settings: settingsOf(wanted),
   };
+  const byHand = wanted.mode === "manual";
+  const policies = wanted.checks ?? {};
   const orderFor = (nonce?: string) =>
     buildOrder({
       order: "package",
@@ -183,6 +154,8 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       mode: wanted.mode,
       install: wanted.install as StepInput[],
       cleanup: wanted.cleanup as StepInput[],
+      policies,
+      accept,
       ...(nonce === undefined ? {} : { nonce }),
     });
   const files = await Promise.all(
@@ -190,6 +163,8 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
   );
   const content = (order: Order, done: readonly StepReport[] = []) => ({ order, secrets: secretsOf(order, wanted), files, done });
 
+  // By hand, what Shutdown For Finalize called noisy and the full rules find harmless goes into the next order.
+  let accept = machine.accept ?? [];
   // A machine that an earlier run has started is waited for and heard first; only what it has not done is ordered again.
   let order = orderFor(machine.order === "package" ? machine.nonce : undefined);
   const parts = await ensureMachine(ctx, xapi, request, await payloadSize(content(order)));
@@ -205,23 +180,27 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
       nonce: order.nonce,
       steps: order.steps,
       facts: order.facts,
-      doing: wanted.mode === "manual" ? `the engineer at "${machine.name}"` : `the install steps in "${machine.name}"`,
-      manual: wanted.mode === "manual" ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
+      doing: byHand ? `the engineer at "${machine.name}"` : `the install steps in "${machine.name}"`,
+      manual: byHand ? manualText(parts.vm, made.consoleUrl, held.entry.base?.account) : undefined,
       starts,
       pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
-      hands: handsFor(xapi, wanted, parts.vm, osOf(held.entry)),
+      // By hand, the engineer is the hands.
+      hands: byHand ? undefined : handsFor(xapi, wanted, parts.vm, osOf(held.entry)),
       bootMinutes: wanted.timeouts.bootMinutes,
       totalMinutes: wanted.timeouts.packageMinutes,
     });
     const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
-    return { seen, report, verdict: wanted.mode === "manual" ? judgeFinalize(order, report) : judgePackage(order, report) };
+    return { seen, report, verdict: byHand ? judgeFinalize(order, report, policies) : judgePackage(order, report) };
   };
   let done: readonly StepReport[] = [];
   const resumes = machine.order === "package" && machine.nonce !== undefined;
   if (!resumes) demandHalted(parts.vm);
   let last = resumes ? await wait(false) : undefined;
   if (last?.verdict.state !== "ready") {
-    if (last !== undefined) done = doneSteps(order, last.report);
+    if (last !== undefined) {
+      done = doneSteps(order, last.report);
+      accept = [...accept, ...last.verdict.accept];
+    }
     order = orderFor();
     const { nonce } = order;
     await held.confirm();
@@ -232,6 +211,7 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
         ...(entry.machine as Machine),
         nonce,
         order: "package",
+        ...(byHand ? { accept, policies } : {}),
         vm: parts.vm.uuid,
         payload: parts.payload.uuid,
         times: { packagingAt: new Date().toISOString(), ...entry.machine?.times },
@@ -254,15 +234,8 @@ async function run(ctx: Context, opened: OpenedVersion, wanted: Inputs, held: He
     await held.update((entry) => ({ ...entry, machine: after }));
     throw new GuestError(`version ${name} is not packaged: ${verdict.summary}`, { hint: failureHint(wanted, verdict, machine.name) });
   }
-  ctx.report(wanted.mode === "manual" ? "the engineer is done" : verdict.summary);
+  ctx.report(byHand ? "the engineer is done" : verdict.summary);
   return { ...held.entry, machine: after };
-}
-
-// By hand, the engineer is the hands.
-function handsFor(xapi: Xapi, { ssh, runScript, mode }: Inputs, vm: Rec<"VM">, os: GuestOs): Hands | undefined {
-  if (mode === "manual") return undefined;
-  if (ssh !== undefined) return new Hands(sshWay(ssh, os));
-  return runScript === true ? new Hands(runScriptWay(xapi, vm.$ref)) : undefined;
 }
 
 // Of the machine itself: a halted one with others is made anew around its disk.
@@ -271,7 +244,8 @@ const settingsOf = ({ cpus, memoryGiB, network, toolsIso }: Inputs): string =>
 
 function failureHint(wanted: Inputs, verdict: GuestVerdict, machine: string): string {
   const kept = wanted.onFailure === "keep" ? `machine "${machine}" is kept, halted; ` : "";
-  if (wanted.mode === "manual") return `${kept}\`pulumi up\` starts it again: finish the work there and run Shutdown For Finalize`;
+  if (wanted.mode === "manual")
+    return `${kept}\`pulumi up\` starts it again: finish the work there (or set the check's policy) and run Shutdown For Finalize`;
   if (verdict.state === "neverRan") return `${kept}look at its console, mend what keeps it from reporting, then \`pulumi up\` again`;
   return `${kept}mend what it needs and \`pulumi up\` again (it resumes at this step), or change the step (the disk is cloned anew)`;
 }

@@ -37,6 +37,31 @@ describe("by run-script", () => {
       await story.end(layer);
     }));
 
+  it("a guest whose own check has ended, and taken it away, gets it once more where the finalize was judged otherwise", () =>
+    withStage(async (own) => {
+      allow(own);
+      const story = await Story.begin(own, { ...silent, tools: tools(true) });
+      const layer = await story.layer("again");
+      const disk = await layer.disk("1");
+      const machine = await layer.machine(disk, { machine: { runScript: true } });
+      // Its evidence, the second that is read (the first tells what the steps have printed), proves nothing.
+      const scribble = () => {
+        const payload = own.sim.db.all("VDI").find(([, { name_label }]) => name_label === "again 1 evidence")?.[1].uuid ?? "";
+        own.sim.disk(payload).write(0, new Uint8Array(1 << 20).fill(0xa5));
+      };
+      own.sim.fault({ message: /^GET .*export_raw_vdi/, after: 1, happens: scribble });
+      const wish = { seal: { runScript: true, timeouts: { finalizeMinutes: 1 } } };
+      await expect(layer.seal(disk, "1", wish)).rejects.toThrow(/the check never ran/);
+      own.sim.clearFaults();
+      expect(own.sim.log.filter(({ method }) => method.endsWith("VM.call_plugin"))).toHaveLength(1);
+      const seal = await layer.seal(disk, "1", wish);
+      expect(seal.outputs.report).toMatchObject({ state: "ready" });
+      expect(own.sim.log.filter(({ method }) => method.endsWith("VM.call_plugin"))).toHaveLength(2);
+      expect(FatVolume.open(own.sim.disk(String(seal.outputs.vdiUuid)))?.exists("Windows/xenlayer")).toBe(false);
+      await layer.drop({ disk, machine, seal });
+      await story.end(layer);
+    }));
+
   it("a guest whose agent does not offer it is never asked, and the error says what it waited for", () =>
     withStage(async (own) => {
       allow(own);

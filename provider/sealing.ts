@@ -5,10 +5,10 @@ import { ConflictError, duration, GuestError, InputError } from "./errors.ts";
 import { PACKAGING_FILE } from "./guest/evidence.ts";
 import { platform } from "./guest/fact.ts";
 import { buildOrder, type Order } from "./guest/order.ts";
-import type { StepReport } from "./guest/payload.ts";
+import { LEAST_PAYLOAD, type StepReport, writePayload } from "./guest/payload.ts";
 import { type Verdict as GuestVerdict, isBypass, judgeFinalize } from "./guest/verdict.ts";
 import { fetchAnswer } from "./guestDisk.ts";
-import { awaitPowerOff, demandHalted, sendOrder, withPicture } from "./guestRun.ts";
+import { awaitPowerOff, demandHalted, sendImage, withPicture } from "./guestRun.ts";
 import { GiB } from "./layer/build.ts";
 import { removeMachine } from "./layer/buildRemoval.ts";
 import type { Entry, Machine } from "./layer/entry.ts";
@@ -20,40 +20,14 @@ import { applyRetention } from "./layer/removal.ts";
 import { driftOf, sealedRefusal } from "./layer/sealed.ts";
 import { isThin } from "./layer/space.ts";
 import { ensureMachine } from "./machine.ts";
+import { grownPayload } from "./payloadDisk.ts";
 import { verdictDigest } from "./report/build.ts";
 import { keepPictures } from "./report/pictures.ts";
-import type { Context, Known } from "./resource.ts";
+import type { Context } from "./resource.ts";
 import type { Inputs, Outputs } from "./resources/finalize.ts";
+import { changedSettings, settingsOf } from "./sealedWith.ts";
+import { handsFor } from "./waysIn.ts";
 import type { Rec } from "./xapi/records.ts";
-
-/** What a seal was done with; another of it after the seal would be another version. */
-const settingsOf = ({ kms, office = NO_REARM, ngen, checks }: Inputs): Record<string, string> => ({
-  kms,
-  office,
-  ngen,
-  checks: policiesText(checks),
-});
-
-/** Of Office, also of a version that was sealed before anybody could ask for it. */
-const NO_REARM = "none";
-
-const policiesText = (checks: Known<Inputs>["checks"]): string => JSON.stringify(Object.entries(checks ?? {}).sort());
-
-/** Properties that mean something else than what was sealed with. */
-export function changedSettings({ sealed }: Entry, want: Known<Inputs>): string[] {
-  const made: Record<string, string | undefined> = { office: NO_REARM, ...sealed?.settings };
-  // There and undefined is not known yet.
-  const unknown = (property: "checks" | "office"): boolean => property in want && want[property] === undefined;
-  const wanted = {
-    kms: want.kms,
-    office: unknown("office") ? undefined : (want.office ?? NO_REARM),
-    ngen: want.ngen,
-    checks: unknown("checks") ? undefined : policiesText(want.checks),
-  };
-  return Object.entries(wanted).flatMap(([key, value]) =>
-    value !== undefined && made[key] !== undefined && made[key] !== value ? [key] : [],
-  );
-}
 
 /** The version, sealed: taken as it is, or brought there. */
 export async function sealed(ctx: Context, opened: OpenedVersion, wanted: Inputs): Promise<Outputs> {
@@ -135,7 +109,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     name: machine.name,
     wanted: { mode: machine.mode, os },
   };
-  const parts = await ensureMachine(ctx, xapi, request, 0);
+  const parts = await ensureMachine(ctx, xapi, request, LEAST_PAYLOAD);
   used.vm = parts.vm;
   const policies = wanted.checks ?? {};
   const says = platform.safeParse(record.meta.platform).data;
@@ -144,8 +118,13 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   if (machine.mode === "manual") {
     // The engineer's Shutdown For Finalize is the finalize: its verdict is of the last boot, and nothing has run since.
     const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
-    const order = buildOrder({ ...settings, order: "package", ...(machine.nonce === undefined ? {} : { nonce: machine.nonce }) });
-    return entryOf(ctx, opened, wanted, held, parts.payload, vdi, demandReady(name, machine, judgeFinalize(order, report, policies)));
+    const { nonce, accept = [] } = machine;
+    const order = buildOrder({ ...settings, order: "package", accept, ...(nonce === undefined ? {} : { nonce }) });
+    const verdict = judgeFinalize(order, report, policies);
+    // Started since, without its payload disk, or judged otherwise now: the next `up` has the machine wait for the engineer again.
+    if (verdict.state !== "ready")
+      await held.update((entry) => ({ ...entry, machine: { ...(entry.machine as Machine), packaged: false } }));
+    return entryOf(ctx, opened, wanted, held, parts.payload, vdi, demandReady(name, machine, verdict));
   }
 
   // One budget for all that this run waits for; what the guest waits for by itself is less than that, so that it reports before we give up.
@@ -170,6 +149,8 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   let packaging: readonly StepReport[] | undefined;
   // A step may have installed other tools than those that were heard of while it ran.
   let { toolsVersion } = machine;
+  // A finalize that the guest's own check has ended took away what was installed for this version alone, whatever is judged of it then.
+  const again = machine.order === "finalize";
   const run = async (order: Order, starts: boolean): Promise<GuestVerdict> => {
     const seen = await awaitPowerOff(ctx, {
       xapi,
@@ -182,6 +163,7 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
       doing: `"${machine.name}" to be ready for finalizing`,
       starts,
       pictured: (picture) => held.update((entry) => ({ ...entry, machine: withPicture(entry.machine as Machine, picture) })),
+      hands: again ? handsFor(xapi, wanted, parts.vm, os) : undefined,
       bootMinutes: BOOT_MINUTES,
       totalMinutes: left(),
     });
@@ -191,10 +173,14 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     return judgeFinalize(order, report, policies);
   };
   // A machine that somebody has started by hand for a look has its payload disk in use.
-  if (machine.order !== "finalize") demandHalted(parts.vm);
+  if (!again) demandHalted(parts.vm);
   const accepted = machine.accept ?? [];
-  let verdict = machine.order === "finalize" ? await run(orderFor(accepted, machine.nonce), false) : undefined;
-  if (machine.order !== "finalize") packaging = (await fetchAnswer(ctx, xapi, parts.payload, machine.name)).steps;
+  let verdict = again ? await run(orderFor(accepted, machine.nonce), false) : undefined;
+  if (!again) {
+    const { order, packaging: kept, steps } = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
+    // A run that was killed may have put the finalize order there without living to record it.
+    packaging = order?.order === "finalize" ? kept : steps;
+  }
   // What the guest's plain tests call noisy and the full rules find harmless goes into the next order: at most twice.
   for (let boots = 0, accept = accepted; verdict?.state !== "ready" && boots < MAX_ORDERS; boots++) {
     const more = verdict?.accept.filter((fact) => !accept.includes(fact)) ?? [];
@@ -207,9 +193,12 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     accept = [...accept, ...more];
     const order = orderFor(accept);
     const files = packaging === undefined ? [] : [{ name: PACKAGING_FILE, data: Buffer.from(JSON.stringify(packaging, null, 2)) }];
+    const image = await writePayload({ order, files });
     await held.confirm();
-    await sendOrder(ctx, xapi, parts.payload.$ref, { order, files }, parts.payload.virtual_size);
-    const sent = { order: "finalize" as const, nonce: order.nonce, accept, policies };
+    // Steps may have printed more than fits beside what they needed.
+    parts.payload = await grownPayload(xapi, parts.payload, image.length);
+    await sendImage(ctx, xapi, parts.payload.$ref, image, parts.payload.virtual_size);
+    const sent = { order: "finalize" as const, nonce: order.nonce, accept, policies, vm: parts.vm.uuid, payload: parts.payload.uuid };
     const finalizingAt = new Date().toISOString();
     await held.update((entry) => {
       const before = entry.machine as Machine;
@@ -228,7 +217,10 @@ const MAX_ORDERS = 3;
 function demandReady(name: string, machine: Machine, verdict: GuestVerdict | undefined): GuestVerdict {
   if (verdict?.state === "ready") return verdict;
   throw new GuestError(`version ${name} is not ready to be finalized: ${verdict?.summary ?? "it gave no verdict"}`, {
-    hint: `machine "${machine.name}" is kept, halted; mend what blocks (start it and look, change a step, or set the check's policy), then \`pulumi up\` again`,
+    hint:
+      machine.mode === "manual"
+        ? `machine "${machine.name}" is kept, halted; \`pulumi up\` starts it again: mend what blocks there (or set the check's policy) and run Shutdown For Finalize`
+        : `machine "${machine.name}" is kept, halted; mend what blocks (start it and look, change a step, or set the check's policy), then \`pulumi up\` again`,
   });
 }
 

@@ -22,9 +22,9 @@ export type StepShell = "cmd" | "powershell" | "sh";
 
 export type PackagingMachineMode = "automatic" | "manual";
 
-export type PackagingMachineOnFailure = "keep" | "delete";
-
 export type CheckPolicy = "fix" | "block" | "warn" | "ignore";
+
+export type PackagingMachineOnFailure = "keep" | "delete";
 
 export type FinalizeNgen = "wait" | "execute-queued" | "update-force";
 
@@ -151,31 +151,7 @@ export interface StepArgs {
   timeoutMinutes?: pulumi.Input<number | undefined>;
 }
 
-/** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
-export interface PackagingMachineSshArgs {
-  /** An administrator; on Linux root, or whom sudo asks for no password. */
-  username: pulumi.Input<string>;
-  /** Private key (OpenSSH or PEM, without a passphrase). */
-  privateKey?: pulumi.Input<string | undefined>;
-  /** Password, where there is no key. */
-  password?: pulumi.Input<string | undefined>;
-  /** Fingerprint of the guest's host key, as `ssh-keygen -lf` prints it. */
-  hostKeyFingerprint: pulumi.Input<string>;
-  /** Where it listens; default: the address that the VM's tools report. */
-  address?: pulumi.Input<string | undefined>;
-  /** Port. Default: `22`. */
-  port?: pulumi.Input<number | undefined>;
-}
-
-/** Limits of the waits. */
-export interface PackagingMachineTimeoutsArgs {
-  /** Until the guest's bootstrap must have been heard. Default: `15`. */
-  bootMinutes?: pulumi.Input<number | undefined>;
-  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
-  packageMinutes?: pulumi.Input<number | undefined>;
-}
-
-/** Policy per check: fix, block, warn or ignore. */
+/** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
 export interface CheckPoliciesArgs {
   /** Drivers of the boot disk. Default: `fix`. */
   bootDiskDrivers?: pulumi.Input<CheckPolicy | undefined>;
@@ -215,6 +191,30 @@ export interface CheckPoliciesArgs {
   platformSays?: pulumi.Input<CheckPolicy | undefined>;
   /** Left behind. Default: `warn`. */
   residue?: pulumi.Input<CheckPolicy | undefined>;
+}
+
+/** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+export interface PackagingMachineSshArgs {
+  /** An administrator; on Linux root, or whom sudo asks for no password. */
+  username: pulumi.Input<string>;
+  /** Private key (OpenSSH or PEM, without a passphrase). */
+  privateKey?: pulumi.Input<string | undefined>;
+  /** Password, where there is no key. */
+  password?: pulumi.Input<string | undefined>;
+  /** Fingerprint of the guest's host key, as `ssh-keygen -lf` prints it. */
+  hostKeyFingerprint: pulumi.Input<string>;
+  /** Where it listens; default: the address that the VM's tools report. */
+  address?: pulumi.Input<string | undefined>;
+  /** Port. Default: `22`. */
+  port?: pulumi.Input<number | undefined>;
+}
+
+/** Limits of the waits. */
+export interface PackagingMachineTimeoutsArgs {
+  /** Until the guest's bootstrap must have been heard. Default: `15`. */
+  bootMinutes?: pulumi.Input<number | undefined>;
+  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
+  packageMinutes?: pulumi.Input<number | undefined>;
 }
 
 /** Limits. */
@@ -336,42 +336,7 @@ export interface Step {
   timeoutMinutes: number;
 }
 
-/** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
-export interface PackagingMachineSsh {
-  /** An administrator; on Linux root, or whom sudo asks for no password. */
-  username: string;
-  /** Private key (OpenSSH or PEM, without a passphrase). */
-  privateKey?: string | undefined;
-  /** Password, where there is no key. */
-  password?: string | undefined;
-  /** Fingerprint of the guest's host key, as `ssh-keygen -lf` prints it. */
-  hostKeyFingerprint: string;
-  /** Where it listens; default: the address that the VM's tools report. */
-  address?: string | undefined;
-  /** Port. Default: `22`. */
-  port: number;
-}
-
-/** Limits of the waits. */
-export interface PackagingMachineTimeouts {
-  /** Until the guest's bootstrap must have been heard. Default: `15`. */
-  bootMinutes: number;
-  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
-  packageMinutes: number;
-}
-
-export interface StepResult {
-  /** The step's name. */
-  name: string;
-  /** The exit code that it ended with. */
-  exitCode: number;
-  /** How long it ran, by the guest's clock. */
-  seconds: number;
-  /** SHA-256 of what is kept of its output. */
-  logDigest: string;
-}
-
-/** Policy per check: fix, block, warn or ignore. */
+/** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
 export interface CheckPolicies {
   /** Drivers of the boot disk. Default: `fix`. */
   bootDiskDrivers?: CheckPolicy | undefined;
@@ -411,6 +376,41 @@ export interface CheckPolicies {
   platformSays?: CheckPolicy | undefined;
   /** Left behind. Default: `warn`. */
   residue?: CheckPolicy | undefined;
+}
+
+/** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+export interface PackagingMachineSsh {
+  /** An administrator; on Linux root, or whom sudo asks for no password. */
+  username: string;
+  /** Private key (OpenSSH or PEM, without a passphrase). */
+  privateKey?: string | undefined;
+  /** Password, where there is no key. */
+  password?: string | undefined;
+  /** Fingerprint of the guest's host key, as `ssh-keygen -lf` prints it. */
+  hostKeyFingerprint: string;
+  /** Where it listens; default: the address that the VM's tools report. */
+  address?: string | undefined;
+  /** Port. Default: `22`. */
+  port: number;
+}
+
+/** Limits of the waits. */
+export interface PackagingMachineTimeouts {
+  /** Until the guest's bootstrap must have been heard. Default: `15`. */
+  bootMinutes: number;
+  /** Until all steps must be done (manual mode: until the engineer is). Default: `240`. */
+  packageMinutes: number;
+}
+
+export interface StepResult {
+  /** The step's name. */
+  name: string;
+  /** The exit code that it ended with. */
+  exitCode: number;
+  /** How long it ran, by the guest's clock. */
+  seconds: number;
+  /** SHA-256 of what is kept of its output. */
+  logDigest: string;
 }
 
 /** Limits. */
@@ -828,8 +828,10 @@ export interface PackagingMachineArgs {
   files?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
   /** name_label or uuid of ISO images with installers. */
   media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
-  /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
+  /** manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run. Default: `automatic`. */
   mode?: pulumi.Input<PackagingMachineMode | undefined>;
+  /** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
+  checks?: pulumi.Input<CheckPoliciesArgs | undefined>;
   /** vCPUs; default: the template's. */
   cpus?: pulumi.Input<number | undefined>;
   /** Memory in GiB; default: the template's. Needs vm-power-admin. */
@@ -874,6 +876,13 @@ export interface FinalizeArgs {
   office?: pulumi.Input<FinalizeOffice | undefined>;
   /** Limits. */
   timeouts?: pulumi.Input<FinalizeTimeoutsArgs | undefined>;
+  /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+  ssh?: pulumi.Input<PackagingMachineSshArgs | undefined>;
+  /**
+   * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
+   * vm-power-admin and XenServer's VM tools for Windows offer it.
+   */
+  runScript?: pulumi.Input<boolean | undefined>;
   /** Becomes an entry of the audit history. */
   comment?: pulumi.Input<string | undefined>;
   /** release: the version stays in the layer; destroy: it is removed, once nothing uses it. Default: `release`. */
@@ -906,8 +915,10 @@ export interface LayerVersionArgs {
   files?: pulumi.Input<Record<string, pulumi.Input<string>> | undefined>;
   /** name_label or uuid of ISO images with installers. */
   media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
-  /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
+  /** manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run. Default: `automatic`. */
   mode?: pulumi.Input<PackagingMachineMode | undefined>;
+  /** Policy per check: fix, block, warn or ignore. */
+  checks?: pulumi.Input<CheckPoliciesArgs | undefined>;
   /** vCPUs; default: the template's. */
   cpus?: pulumi.Input<number | undefined>;
   /** Memory in GiB; default: the template's. Needs vm-power-admin. */
@@ -927,8 +938,6 @@ export interface LayerVersionArgs {
   timeouts?: pulumi.Input<LayerVersionTimeoutsArgs | undefined>;
   /** What becomes of the machine when a step fails: keep it for a look and resume, or delete it. Default: `keep`. */
   onFailure?: pulumi.Input<PackagingMachineOnFailure | undefined>;
-  /** Policy per check: fix, block, warn or ignore. */
-  checks?: pulumi.Input<CheckPoliciesArgs | undefined>;
   /** What is done about queued NGen work: wait, execute-queued or update-force. Default: `execute-queued`. */
   ngen?: pulumi.Input<FinalizeNgen | undefined>;
   /** rearm: KMS is rearmed as the last act; refused at a remaining count of 0. Default: `none`. */

@@ -276,6 +276,7 @@ const packagingMachineShape: ResourceShape = {
     "files",
     "media",
     "mode",
+    "checks",
     "cpus",
     "memoryGiB",
     "network",
@@ -313,8 +314,10 @@ export class PackagingMachine extends XenlayerResource {
   declare readonly files: pulumi.Output<Record<string, string> | undefined>;
   /** name_label or uuid of ISO images with installers. */
   declare readonly media: pulumi.Output<string[] | undefined>;
-  /** manual: an engineer installs at the machine and runs Shutdown For Finalize. Default: `automatic`. */
+  /** manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run. Default: `automatic`. */
   declare readonly mode: pulumi.Output<PackagingMachineMode>;
+  /** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
+  declare readonly checks: pulumi.Output<CheckPolicies | undefined>;
   /** vCPUs; default: the template's. */
   declare readonly cpus: pulumi.Output<number | undefined>;
   /** Memory in GiB; default: the template's. Needs vm-power-admin. */
@@ -364,6 +367,8 @@ const finalizeShape: ResourceShape = {
     "kms",
     "office",
     "timeouts",
+    "ssh",
+    "runScript",
     "comment",
     "onDelete",
     "versionId",
@@ -373,7 +378,7 @@ const finalizeShape: ResourceShape = {
     "sealedAt",
     "holder",
   ],
-  secrets: ["connector.password"],
+  secrets: ["connector.password", "ssh.privateKey", "ssh.password"],
 };
 
 /**
@@ -402,6 +407,13 @@ export class Finalize extends XenlayerResource {
   declare readonly office: pulumi.Output<FinalizeOffice | undefined>;
   /** Limits. */
   declare readonly timeouts: pulumi.Output<FinalizeTimeouts>;
+  /** How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone. */
+  declare readonly ssh: pulumi.Output<PackagingMachineSsh | undefined>;
+  /**
+   * Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is
+   * vm-power-admin and XenServer's VM tools for Windows offer it.
+   */
+  declare readonly runScript: pulumi.Output<boolean | undefined>;
   /** Becomes an entry of the audit history. */
   declare readonly comment: pulumi.Output<string | undefined>;
   /** release: the version stays in the layer; destroy: it is removed, once nothing uses it. Default: `release`. */
@@ -434,6 +446,7 @@ export const layerVersionParts = {
     "files",
     "media",
     "mode",
+    "checks",
     "cpus",
     "memoryGiB",
     "network",
@@ -443,7 +456,7 @@ export const layerVersionParts = {
     "timeouts",
     "onFailure",
   ],
-  finalize: ["connector", "version", "checks", "ngen", "kms", "office", "timeouts", "comment", "onDelete"],
+  finalize: ["connector", "version", "checks", "ngen", "kms", "office", "timeouts", "ssh", "runScript", "comment", "onDelete"],
 } as const;
 
 /** The same for its timeouts. */

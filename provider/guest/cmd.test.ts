@@ -47,7 +47,7 @@ const orders: Record<string, Order> = {
     ngen: "wait",
     limits: { rebootMax: 0, sampleGapSeconds: 0, flushSeconds: 0 },
   }),
-  manual: buildOrder({ order: "package", os: "windows", layer: "plat", version: "1", nonce: NONCE, mode: "manual", kms: true, install }),
+  manual: buildOrder({ order: "package", os: "windows", layer: "plat", version: "1", nonce: NONCE, mode: "manual", kms: true }),
 };
 
 const script = (order: Order | undefined, path: string): string => {

@@ -35,6 +35,19 @@ describe("an order", () => {
     ]);
   });
 
+  it("has no steps where an engineer works: nobody would run them, or delete their secrets", () => {
+    const built = buildOrder({
+      order: "package",
+      os: "windows",
+      layer: "l",
+      version: "1",
+      mode: "manual",
+      install: [step],
+      cleanup: [step],
+    });
+    expect(built.steps).toEqual([]);
+  });
+
   it("mends by default, only stops with block, and gates on nothing with warn or ignore", () => {
     const built = buildOrder({
       order: "finalize",

@@ -171,7 +171,8 @@ export function buildOrder(request: OrderRequest): Order {
     version: request.version,
     ...(request.platform === undefined ? {} : { platform: request.platform }),
     mode: request.mode ?? "automatic",
-    steps: request.order === "finalize" ? [] : orderSteps(os, request.install ?? [], request.cleanup ?? []),
+    // By hand nobody runs steps, so nobody would delete their secrets.
+    steps: request.order === "finalize" || request.mode === "manual" ? [] : orderSteps(os, request.install ?? [], request.cleanup ?? []),
     facts: facts.map(({ entry }) => entry),
     accept: [...accept].sort(),
     fixes: {

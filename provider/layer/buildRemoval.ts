@@ -8,10 +8,9 @@ import type { Rec } from "../xapi/records.ts";
 import type { Entry, Machine } from "./entry.ts";
 import {
   flightsOf,
-  hasOwnUuid,
   inFlightKey,
   isMachineCopy,
-  isOurs,
+  isOfBuild,
   lookKey,
   MACHINE_MARK,
   type Marks,
@@ -139,9 +138,9 @@ async function removeParts(
   }
   for (const vdi of all) {
     const goes = roles.some((role) => {
-      // By uuid also where a disk has lost its marks. Marks without a uuid of their own may be a copy's: they count while nothing else is recorded.
+      // By uuid also where a disk has lost its marks.
       if (recorded[role] === vdi.uuid) return true;
-      return isOurs(vdi, { ...build, role }) && (hasOwnUuid(vdi) || recorded[role] === undefined);
+      return isOfBuild(vdi, { ...build, role }, recorded[role]);
     });
     if (goes) await xapi.destroy("VDI", vdi.$ref);
   }

@@ -91,6 +91,16 @@ export function isOurs(object: Marked, want: Partial<Marks>): boolean {
   return KEYS.every((key) => want[key] === undefined || marks[key] === want[key]);
 }
 
+/** On a payload disk that was made in the place of one that is gone: the uuid of that. A copy of the one that is gone does not bear it. */
+export const REPLACES = `${PREFIX}replaces`;
+
+/**
+ * Whether a disk is the build's in this role, beside the one that is recorded. Marks without a uuid of their own may be a copy's: they count where nothing else is
+ * recorded, or where the disk was made in the place of what is.
+ */
+export const isOfBuild = (object: Marked, want: Partial<Marks>, recorded: string | undefined): boolean =>
+  isOurs(object, want) && (hasOwnUuid(object) || recorded === undefined || object.other_config[REPLACES] === recorded);
+
 /** Put on the source before it is cloned and taken away after the copy has its own marks. */
 export const inFlightKey = (build: string): string => `${PREFIX}copying:${build}`;
 

@@ -13,6 +13,7 @@ import {
   hasOwnUuid,
   isCopy,
   isMachineCopy,
+  isOfBuild,
   isOurs,
   isOutgrown,
   MACHINE_MARK,
@@ -144,9 +145,7 @@ function partsOf(
     vdis: vdis.filter((vdi) => {
       if (told.has(vdi.uuid)) return false;
       if (vdi.uuid === recorded.disk || vdi.uuid === recorded.payload) return true;
-      return (["disk", "payload"] as const).some(
-        (role) => isOurs(vdi, { role, version: entry.id, build: entry.build }) && (hasOwnUuid(vdi) || recorded[role] === undefined),
-      );
+      return (["disk", "payload"] as const).some((role) => isOfBuild(vdi, { role, version: entry.id, build: entry.build }, recorded[role]));
     }),
     vms:
       entry.machine === undefined

@@ -9,8 +9,10 @@ import { applyRetention } from "../layer/removal.ts";
 import { driftOf, sealedRefusal, tellDoubts } from "../layer/sealed.ts";
 import { objectName } from "../names.ts";
 import { type CheckFailure, defineResource } from "../resource.ts";
-import { changedSettings, sealed, told } from "../sealing.ts";
+import { changedSettings } from "../sealedWith.ts";
+import { sealed, told } from "../sealing.ts";
 import { connectFor } from "../session.ts";
+import { waysIn } from "../waysIn.ts";
 
 export const inputs = z.object({
   connector: connectorInput,
@@ -35,6 +37,7 @@ export const inputs = z.object({
     })
     .prefault({})
     .describe("Limits."),
+  ...waysIn,
   comment: z.string().max(2000).optional().describe("Becomes an entry of the audit history."),
   onDelete: z
     .enum(["release", "destroy"])

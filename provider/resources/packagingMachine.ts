@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import * as z from "zod";
 import { connectorInput, currentOf, isoOf, networkOf, reachable } from "../connector.ts";
+import { checkPolicies } from "../guest/checks.ts";
 import { stepInput, stepProblem } from "../guest/order.ts";
 import { payloadFileProblem } from "../guest/payload.ts";
 import { GiB } from "../layer/build.ts";
@@ -10,11 +11,12 @@ import type { Entry } from "../layer/entry.ts";
 import { withLease } from "../layer/lease.ts";
 import { demandStorage, demandVersion, openVersion } from "../layer/open.ts";
 import { sealedRefusal } from "../layer/sealed.ts";
-import { packaged, partsOf, sealedChanges } from "../packaging.ts";
+import { packaged } from "../packaging.ts";
+import { partsOf, sealedChanges } from "../parts.ts";
 import { type CheckFailure, defineResource, holdsUnknown, type Known } from "../resource.ts";
 import { runScriptProblem } from "../runScript.ts";
 import { connectFor } from "../session.ts";
-import { sshInput } from "../ssh.ts";
+import { waysIn } from "../waysIn.ts";
 
 export const inputs = z.object({
   connector: connectorInput,
@@ -33,20 +35,15 @@ export const inputs = z.object({
   mode: z
     .enum(["automatic", "manual"])
     .default("automatic")
-    .describe("manual: an engineer installs at the machine and runs Shutdown For Finalize."),
+    .describe("manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run."),
+  checks: checkPolicies
+    .optional()
+    .describe("Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it."),
   cpus: z.number().int().min(1).max(64).optional().describe("vCPUs; default: the template's."),
   memoryGiB: z.number().positive().max(1024).optional().describe("Memory in GiB; default: the template's. Needs vm-power-admin."),
   network: z.string().optional().describe("name_label or uuid of the network; default: the connector's."),
   toolsIso: z.string().optional().describe("name_label or uuid of the ISO with the VM tools; default: the connector's."),
-  ssh: sshInput
-    .optional()
-    .describe("How to log in where the OS layer runs no orders: the bootstrap is installed by SSH, for this version alone."),
-  runScript: z
-    .boolean()
-    .optional()
-    .describe(
-      "Installs the bootstrap through run-script of the guest's agent, for this version alone: only where the pool allows it, the role is vm-power-admin and XenServer's VM tools for Windows offer it.",
-    ),
+  ...waysIn,
   timeouts: z
     .strictObject({
       bootMinutes: z.number().positive().max(240).default(15).describe("Until the guest's bootstrap must have been heard."),
@@ -203,12 +200,18 @@ async function shapeFailures(want: Known<Inputs>): Promise<CheckFailure[]> {
   for (const [property, steps] of [
     ["install", want.install],
     ["cleanup", want.cleanup],
-  ] as const)
+  ] as const) {
+    if (want.mode === "manual" && (steps ?? []).length > 0)
+      failures.push({
+        property,
+        reason: `is not run in mode "manual", where an engineer installs: leave ${property} out (files and media are there for the engineer), or use mode "automatic"`,
+      });
     for (const [index, step] of (steps ?? []).entries()) {
       if (names.has(`${property} ${step.name}`))
         failures.push({ property: `${property}[${index}].name`, reason: `two steps are named "${step.name}"` });
       names.add(`${property} ${step.name}`);
     }
+  }
   for (const [name, path] of Object.entries(want.files ?? {})) {
     if (path === undefined) continue;
     const problem = payloadFileProblem(name);
