@@ -1,5 +1,6 @@
 // A FAT volume in memory, without a partition table: what the payload disk is. FatFs compiled to WebAssembly does the work (npm js-fatfs).
-// Promises: files are closed whatever happens, a short write is an error, reads are bounded, a damaged volume gives errors and never a crash.
+// Promises: files are closed whatever happens, a short write is an error, reads are bounded, a damaged volume gives errors and never a crash; of a volume that a guest
+// wrote, whose chains of clusters may be circles, no more is walked through than a sound one can have.
 import * as fatfs from "js-fatfs";
 
 const SECTOR = 512;
@@ -17,10 +18,13 @@ export interface FatEntry {
 export class FatVolume {
   readonly #ff: fatfs.FatFs;
   readonly #mount: number;
+  /** What may still be skipped to read the ends of files: together they are no longer than the volume, unless they share clusters. */
+  #unskipped: number;
 
-  private constructor(ff: fatfs.FatFs, mount: number) {
+  private constructor(ff: fatfs.FatFs, mount: number, size: number) {
     this.#ff = ff;
     this.#mount = mount;
+    this.#unskipped = size;
   }
 
   /** Makes a volume of so many bytes (FAT12 or FAT16 by size; both are read by every guest) with that label. */
@@ -37,7 +41,7 @@ export class FatVolume {
       ff.free(work);
     }
     setLabel(image, label);
-    const volume = FatVolume.#mounted(ff);
+    const volume = FatVolume.#mounted(ff, size);
     try {
       fill(volume);
     } finally {
@@ -48,10 +52,10 @@ export class FatVolume {
 
   /** The image is not written to by reading. */
   static async open(image: Uint8Array): Promise<FatVolume> {
-    return FatVolume.#mounted(await engine(image));
+    return FatVolume.#mounted(await engine(image, MOST_READ), image.length);
   }
 
-  static #mounted(ff: fatfs.FatFs): FatVolume {
+  static #mounted(ff: fatfs.FatFs, size: number): FatVolume {
     const mount = ff.malloc(fatfs.sizeof_FATFS);
     try {
       check(ff.f_mount(mount, "", 1), "mount the payload disk");
@@ -59,7 +63,7 @@ export class FatVolume {
       ff.free(mount);
       throw error;
     }
-    return new FatVolume(ff, mount);
+    return new FatVolume(ff, mount, size);
   }
 
   close(): void {
@@ -117,7 +121,11 @@ export class FatVolume {
         // The size comes from a guest and is an unsigned 32-bit number that the binding hands out as signed.
         const size = ff.f_size(file) >>> 0;
         const wanted = Math.min(size, limit);
-        if (tail && size > limit) check(ff.f_lseek(file, size - limit), `read ${path}`);
+        if (tail && size > limit) {
+          this.#unskipped -= size - limit;
+          if (this.#unskipped < 0) throw new FatError(`read ${path}: the files are longer than the volume`);
+          check(ff.f_lseek(file, size - limit), `read ${path}`);
+        }
         buffer = ff.malloc(Math.max(1, wanted));
         check(ff.f_read(file, buffer, wanted, count), `read ${path}`);
         const read = Math.min(ff.getValue(count, "i32") >>> 0, wanted);
@@ -161,8 +169,11 @@ export class FatVolume {
 }
 
 const CHUNK = 1 << 20;
+/** In sectors: some seconds. A disk full of evidence takes a hundred thousand; each file that is looked for in a folder of 65536 entries, as FAT allows, 4096. */
+const MOST_READ = 1 << 20;
 
-function engine(image: Uint8Array): Promise<fatfs.FatFs> {
+function engine(image: Uint8Array, most = Number.POSITIVE_INFINITY): Promise<fatfs.FatFs> {
+  let read = 0;
   const sectors = Math.floor(image.length / SECTOR);
   const inside = (sector: number, count: number): boolean => sector >= 0 && count >= 0 && sector + count <= sectors;
   return fatfs.create({
@@ -171,6 +182,8 @@ function engine(image: Uint8Array): Promise<fatfs.FatFs> {
       status: () => 0,
       read: (ff, _drive, buffer, sector, count) => {
         if (!inside(sector, count)) return fatfs.RES_PARERR;
+        read += count;
+        if (read > most) return fatfs.RES_ERROR;
         ff.HEAPU8.set(image.subarray(sector * SECTOR, (sector + count) * SECTOR), buffer);
         return fatfs.RES_OK;
       },

@@ -137,6 +137,15 @@ describe("writing", () => {
   });
 });
 
+/** Counts how often it is read from. */
+class CountedReads extends Uint8Array {
+  reads = 0;
+  override subarray(begin?: number, end?: number): Uint8Array<ArrayBuffer> {
+    this.reads++;
+    return new Uint8Array(this.buffer as ArrayBuffer, begin, (end ?? this.length) - (begin ?? 0));
+  }
+}
+
 describe("reading what a guest wrote", () => {
   it("understands UTF-16, UTF-8 and code pages, and drops control characters", () => {
     const utf16 = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "utf16le"));
@@ -233,6 +242,43 @@ describe("reading what a guest wrote", () => {
       }),
       { numRuns: 150, seed: 7 },
     );
+  });
+
+  it.each([
+    ["logs that are said to be longer than the volume", "log", 6, 10_000],
+    ["folders whose entries never end", "folder", 100, 1_200_000],
+  ])("does not walk in circles: %s", async (_what, circular, count, most) => {
+    const many = Array.from({ length: count }, (_, index) => `out/steps/${String(index + 100)}/`);
+    const image = await FatVolume.format(32 * 1024 * 1024, "CIDATA", (volume) => {
+      for (const folder of many)
+        if (circular === "log") volume.write(`xenlayer/${folder}log`, new Uint8Array(1));
+        else volume.makeFolders(`xenlayer/${folder}`);
+    });
+    // FAT16, its first FAT: from each such chain's first cluster to one whose entry lies in another sector, and back.
+    const view = new DataView(image.buffer);
+    const fat = view.getUint16(14, true) * 512;
+    const root = fat + view.getUint8(16) * view.getUint16(22, true) * 512;
+    const data = root + view.getUint16(17, true) * 32;
+    const clusterBytes = view.getUint8(13) * 512;
+    const wanted = circular === "log" ? /^LOG {8}$/ : /^\d{3} {8}$/;
+    for (let at = data; at < image.length; at += 32) {
+      if (!wanted.test(Buffer.from(image.subarray(at, at + 11)).toString("latin1"))) continue;
+      const first = view.getUint16(at + 26, true);
+      view.setUint16(fat + first * 2, 6000, true);
+      view.setUint16(fat + 6000 * 2, first, true);
+      if (circular === "log") view.setUint32(at + 28, 0xffff_ffff, true);
+      // Entries of files that were deleted, and none that says that no more follow.
+      else
+        for (const cluster of [first, 6000]) {
+          const begin = data + (cluster - 2) * clusterBytes;
+          for (let entry = begin; entry < begin + clusterBytes; entry += 32) image[entry] = 0xe5;
+        }
+    }
+    const counted = new CountedReads(image);
+    const report = await readPayload(counted);
+    expect(report.steps.length).toBe(count);
+    expect(report.problems).toContainEqual(expect.stringMatching(/the files are longer than the volume|a disk error/));
+    expect(counted.reads).toBeLessThan(most);
   });
 
   it("takes any text for any file and never throws", async () => {

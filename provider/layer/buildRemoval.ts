@@ -6,17 +6,7 @@ import { until } from "../wait.ts";
 import type { Xapi } from "../xapi/client.ts";
 import type { Rec } from "../xapi/records.ts";
 import type { Entry, Machine } from "./entry.ts";
-import {
-  flightsOf,
-  inFlightKey,
-  isMachineCopy,
-  isOfBuild,
-  lookKey,
-  MACHINE_MARK,
-  type Marks,
-  marksOf,
-  unfinishedCopies,
-} from "./marks.ts";
+import { flightsOf, inFlightKey, isMachineCopy, isOfBuild, lookKey, MACHINE_MARK, type Marks, marksOf, unfinishedCopies } from "./marks.ts";
 import type { LayerRecord } from "./record.ts";
 
 /** What a storage under load may take for a clone, which is mostly done in seconds. */
