@@ -140,6 +140,26 @@ it("a layer whose marks are more than XAPI takes in one request is rebuilt", asy
   expect(keys()).toEqual(expect.arrayContaining(Object.keys(marksFor({ connector: "c", role: "layer", layer: layerId }))));
 });
 
+it("an open version that was taken away after the durable copy was written is not brought back, one of which something is left is", async () => {
+  const open = (id: string, more: Partial<Entry> = {}): Entry => ({ ...entry(id), state: "Editing", ...more });
+  const gone = "10715c38-3303-423a-ad51-3578520c27e3";
+  const machine = { name: "xenlayer-packaging", begun: true, packaged: false, mode: "automatic" as const, steps: [] };
+  const document = await written({
+    sealed: { ...entry("1"), vdi: gone },
+    "being deleted": { ...entry("2"), state: "Deleting", vdi: gone },
+    "with a disk": open("3", { vdi: layerId }),
+    "with a machine": open("4", { vdi: gone, machine }),
+    "with an earlier build": open("5", { stale: [{ id: "5", build: "a" }] }),
+    "without its disk": open("6", { vdi: gone, machine: { ...machine, name: "gone" } }),
+    "just begun": open("7"),
+    moved: open("8", { vdi: gone }),
+  });
+  const moved = await xapi.call<string>("VDI.clone", ref);
+  await xapi.call("VDI.set_name_description", moved, `xenlayer plat/moved ${layerId}/8`);
+  const { "without its disk": _, "just begun": __, ...versions } = document.versions;
+  expect(told(await opened())).toEqual({ ...document, versions });
+});
+
 it("a rebuild that ends anywhere leaves no record, nothing for gc to remove, and is gone on with by the next", async () => {
   const document = await written({ "1": entry("one"), "2": entry("two") });
   const whole = () => told(LayerRecord.among(xapi, [{ ...vdi(), $ref: ref }])[0]);
@@ -154,7 +174,8 @@ it("a rebuild that ends anywhere leaves no record, nothing for gc to remove, and
     stage.sim.clearFaults();
     if (!failed) break;
     expect({ ends, whole: whole() }).toEqual({ ends, whole: undefined });
-    expect({ ends, left: (await survey(xapi)).filter(({ remains }) => remains !== undefined) }).toEqual({ ends, left: [] });
+    const left = (await survey(xapi)).filter(({ remains, vdis }) => remains !== undefined && vdis.some(({ uuid }) => uuid === layerId));
+    expect({ ends, left }).toEqual({ ends, left: [] });
     // As a process that has died since.
     for (const key of keys().filter((key) => key.startsWith("xenlayer:rebuild:")))
       stage.sim.db.update("VDI", ref, {

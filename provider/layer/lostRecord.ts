@@ -6,7 +6,7 @@ import type { Xapi } from "../xapi/client.ts";
 import { OUTCOME_UNKNOWN } from "../xapi/codes.ts";
 import type { Rec } from "../xapi/records.ts";
 import { type Document, readDocument } from "./document.ts";
-import type { Lease } from "./entry.ts";
+import type { Entry, Lease } from "./entry.ts";
 import { elapsed, isOthers, LEASE_MS, leaseIn, type Moment, newLease, now } from "./holder.ts";
 import { boundMarks, hasOwnUuid } from "./marks.ts";
 import {
@@ -73,7 +73,8 @@ async function rebuilt(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report: (me
     const [label, description] = [recordName(document.meta.name), recordDescription(layerId)];
     if (found.name_label !== label) await xapi.call("VDI.set_name_label", found.$ref, label);
     if (found.name_description !== description) await xapi.call("VDI.set_name_description", found.$ref, description);
-    for (const [key, value] of keysFor(document, found)) {
+    const versions = await lasting(xapi, document);
+    for (const [key, value] of keysFor({ ...document, versions }, found)) {
       if (elapsed(begun) > LEASE_MS / 2)
         throw new ConflictError(`the marks of layer "${document.meta.name}" could not be rebuilt in time`, {
           hint: "run `pulumi up` again",
@@ -83,6 +84,20 @@ async function rebuilt(xapi: Xapi, vdi: Rec<"VDI">, layerId: string, report: (me
     report(`layer "${document.meta.name}": its marks were gone and have been rebuilt from its durable copy`);
   }
   return await ended(xapi, vdi.$ref);
+}
+
+/** Without the open versions of which nothing is there: they were taken away after the copy was written, and nobody would ever take them out again. */
+async function lasting(xapi: Xapi, { meta, versions }: Document): Promise<Document["versions"]> {
+  const settled = ({ state }: Entry): boolean => state === "Deployable" || state === "Deleting";
+  if (Object.values(versions).every(settled)) return versions;
+  const vdis = await xapi.all("VDI");
+  const names = new Set((await xapi.all("VM")).map(({ name_label }) => name_label));
+  const isThere = ({ id, vdi, machine, stale }: Entry): boolean =>
+    stale !== undefined ||
+    (machine !== undefined && names.has(machine.name)) ||
+    // Also under the uuid that a migration has given it.
+    vdis.some(({ uuid, name_description }) => uuid === vdi || name_description.endsWith(` ${meta.uuid}/${id}`));
+  return Object.fromEntries(Object.entries(versions).filter(([, entry]) => settled(entry) || isThere(entry)));
 }
 
 // One by one: XAPI takes no request of more than 300 KiB (xen-api ocaml/xapi-consts/constants.ml), and a document may be larger.
