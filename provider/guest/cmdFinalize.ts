@@ -5,18 +5,29 @@ import { rearmStops, rearmsAsked, rearmsDone } from "./cmdRearm.ts";
 import { NGEN_FRAMEWORKS, ngenPath } from "./facts/ngen.ts";
 import { RUN_ONCE_KEYS } from "./facts/runOnce.ts";
 import { cmdInventory } from "./inventory.ts";
-import type { Order } from "./order.ts";
+import type { Order, OrderFact } from "./order.ts";
 
 const FIX_VARIABLES = { none: "want_none", wait: "want_wait", ngen: "want_ngen", runOnce: "want_run_once", reboot: "want_reboot" } as const;
+
+// A restart for what was found; for what could not be asked, another look.
+function wanted(fact: OrderFact): string[] {
+  if (fact.fix !== "reboot") return [`set ${FIX_VARIABLES[fact.fix]}=yes`];
+  const { codes, text } = fact.found ?? { codes: [0] };
+  const lines = ["set want=want_unread", ...codes.map((code) => `if "%rc%"=="${code}" set want=want_reboot`)];
+  if (text !== undefined)
+    lines.push(`find /i "${text}" out\\facts\\%r%\\${fact.id}.out >nul`, 'if not "%errorlevel%"=="0" set want=want_unread');
+  return [...lines, "set %want%=yes"];
+}
 
 /** Two questions by PowerShell, some thirty by reg and sc. */
 const ROUND_SECONDS = 10;
 
+/** At what could not be asked: a service may still be starting. */
+export const MORE_LOOKS = 2;
+
 export function finalizeScript(order: Order, promptOf: (check: string) => string): string {
   const facts = order.facts.map((fact, index) => {
-    const loud = order.accept.includes(fact.id)
-      ? []
-      : ["set quiet=no", `set ${FIX_VARIABLES[fact.fix]}=yes`, `set blocked=%blocked% ${fact.id}`];
+    const loud = order.accept.includes(fact.id) ? [] : ["set quiet=no", ...wanted(fact), `set blocked=%blocked% ${fact.id}`];
     const begins = order.facts[index - 1]?.check !== fact.check;
     return `${begins ? `echo xenlayer: check %r% ${fact.check}\n` : ""}${gather(fact, "", loud)}`;
   });
@@ -25,6 +36,7 @@ export function finalizeScript(order: Order, promptOf: (check: string) => string
 set ngen_runs=0
 set run_once=0
 set longest=no
+set unread=0
 set waited=0
 if exist out\\waited for /f %%w in (out\\waited) do set waited=%%w
 set /a waited=waited+0
@@ -96,6 +108,7 @@ set want_wait=no
 set want_ngen=no
 set want_run_once=no
 set want_reboot=no
+set want_unread=no
 if not exist out\\facts\\%r% mkdir out\\facts\\%r%
 ${facts.join("\n")}
 rem No clock that nobody sets is told by a program of Windows': so long it takes, about.
@@ -131,6 +144,14 @@ goto stop
 call :run_once
 goto again
 :mend_reboot
+if "%want_reboot%"=="yes" goto mend_restart
+if "%unread%"=="${MORE_LOOKS}" goto stop
+set /a unread=unread+1
+echo xenlayer: waiting for%blocked%
+${pause(poll)}
+set /a waited=waited+${poll}
+goto again
+:mend_restart
 set reboots=0
 if exist out\\reboots for /f %%b in (out\\reboots) do set reboots=%%b
 set /a reboots=reboots+1

@@ -60,6 +60,10 @@ export const quietTest = z.discriminatedUnion("kind", [
 ]);
 export type Quiet = z.output<typeof quietTest>;
 
+/** When an answer that is not quiet is one: its exit code is one of these, and the output holds the text (however it is written). No restart mends a missing answer. */
+export const foundTest = z.strictObject({ codes: z.array(z.int()).min(1).max(8), text: plainText.optional() });
+type Found = z.output<typeof foundTest>;
+
 /** What a script may do about a fact that is not quiet: nothing, wait for the worker to end, run NGen's queue, carry out RunOnce, restart the guest. */
 export const fixKind = z.enum(["none", "wait", "ngen", "runOnce", "reboot"]);
 export type FixKind = z.output<typeof fixKind>;
@@ -77,6 +81,8 @@ export interface Fact<T> {
   /** A program at work that nothing may interrupt: no restart and no power-off while it is not quiet. */
   readonly worker?: true;
   readonly fix: FixKind;
+  /** Absent: exit code 0. */
+  readonly found?: Found;
   readonly parse: (raw: Raw) => Reading<T>;
 }
 

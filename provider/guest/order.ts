@@ -4,7 +4,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";
 import { type CheckPolicies, factsOf, policyOf } from "./checks.ts";
-import { fixKind, type GuestOs, guestOs, type Platform, platform, quietTest } from "./fact.ts";
+import { fixKind, foundTest, type GuestOs, guestOs, type Platform, platform, quietTest } from "./fact.ts";
 
 export const ORDER_FORMAT = 1;
 
@@ -76,6 +76,8 @@ export const orderFact = z.strictObject({
   /** A program at work: the guest is not restarted or powered off while this is not quiet. */
   worker: z.literal(true).optional(),
   fix: fixKind,
+  /** Of fix "reboot": elsewhere than with exit code 0. */
+  found: foundTest.optional(),
 });
 export type OrderFact = z.output<typeof orderFact>;
 
@@ -153,6 +155,7 @@ export function buildOrder(request: OrderRequest): Order {
         ...(fact.after === undefined ? {} : { after: fact.after }),
         ...(fact.worker === undefined ? {} : { worker: fact.worker }),
         fix: chosen === "fix" ? fact.fix : "none",
+        ...(fact.found === undefined ? {} : { found: fact.found }),
       },
       accepted: chosen === "warn" || chosen === "ignore",
     };

@@ -93,7 +93,7 @@ const generated = (): [string, string][] => [
 function powershellIn([path, text]: [string, string]): { where: string; text: string; line: boolean }[] {
   if (path.endsWith(".ps1")) return [{ where: path, text: text.replace(/^\ufeff/, ""), line: false }];
   return text.split("\r\n").flatMap((line) => {
-    if (/^\s*(rem|title)\b/i.test(line) || !/powershell/i.test(line)) return [];
+    if (/^\s*(rem|title)\b|^set "PATH=/i.test(line) || !/powershell/i.test(line)) return [];
     if (/-File "/.test(line)) return [];
     const [, command] = /powershell -NoProfile -NonInteractive -Command "([^"]*)"/.exec(line) ?? [];
     return [{ where: `${path}: ${line}`, text: (command ?? "").replaceAll("%%", "%"), line: true }];

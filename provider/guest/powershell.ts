@@ -15,6 +15,7 @@ export const askedByPowerShell = (id: string, line: string, fix: FixKind): Fact<
   command: `powershell -NoProfile -NonInteractive -Command "$ErrorActionPreference = 'Stop'; ${line}"`,
   quiet: { kind: "textAbsent", text: [SOME], present: [NONE] },
   fix,
+  found: { codes: [0], text: SOME },
   parse: parseAnswer,
 });
 

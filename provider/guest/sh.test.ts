@@ -345,6 +345,28 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("under %
     expect(machine.out("facts/1-b/work.out")).toBe("none");
   });
 
+  it.each([
+    ["a program that is missing", "exit 127", {}],
+    [
+      "a plug-in that is missing, with the exit code of a restart",
+      "echo No such command; exit 1",
+      { found: { codes: [1], text: "eboot" } },
+    ],
+  ])("does not restart for %s, and looks again", (_what, command, more) => {
+    const machine = new Machine(shell);
+    machine.insert(finalizeOrder([flag("asked", machine.root, { command, ...more })]));
+    machine.boot();
+    expect(machine.report()).toMatchObject({ state: "blocked", blocked: " asked", attempt: "3" });
+    expect(machine.read("power")).toBe("poweroff\n");
+  });
+
+  it("restarts for what a plug-in finds, by its own exit code", () => {
+    const machine = new Machine(shell);
+    machine.insert(finalizeOrder([flag("asked", machine.root, { command: "echo Reboot; exit 1", found: { codes: [1], text: "eboot" } })]));
+    machine.boot();
+    expect(machine.read("power")).toBe("reboot\n");
+  });
+
   it("gives up waiting after its limit", () => {
     const machine = new Machine(shell);
     writeFileSync(join(machine.root, "work"), "");

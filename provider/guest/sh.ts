@@ -161,7 +161,15 @@ export function gather(fact: OrderFact, accepted: boolean): string {
   const after = fact.after === undefined ? required : `if [ "$${variable(fact.after)}" = yes ]; then\n  ${required}\n  fi`;
   return `  # ${fact.check}: ${fact.id}${accepted ? " (accepted, judged later)" : ""}
   ${q}=no
-  ${after}${accepted ? "" : `\n  [ "$${q}" = yes ] || loud ${fact.id} ${fact.fix}`}`;
+  ${after}${accepted ? "" : `\n  [ "$${q}" = yes ] || loud ${fact.id} ${wanted(fact, file)}`}`;
+}
+
+// A restart for what was found; for what could not be asked, another look.
+function wanted({ fix, found }: OrderFact, file: string): string {
+  if (fix !== "reboot") return fix;
+  const { codes, text } = found ?? { codes: [0] };
+  const says = text === undefined ? "" : ` && grep -qiF -e ${shQuote(text)} "${file}.out"`;
+  return `"$(case $rc in ${codes.join("|")}) true ;; *) false ;; esac${says} && echo reboot || echo unread)"`;
 }
 
 /**

@@ -1,6 +1,7 @@
 // Finalizing in a Linux guest: two samples, bounded fixes, a last sample, the report, the power.
 
 import { linuxLeave } from "./bootstrap.ts";
+import { MORE_LOOKS } from "./cmdFinalize.ts";
 import { shInventory } from "./inventory.ts";
 import type { Order } from "./order.ts";
 import { functions, gather, header, shQuote } from "./sh.ts";
@@ -14,7 +15,7 @@ export function finalizeScript(order: Order, promptOf: (check: string) => string
 loud() { # fact, what may be done about it
   quiet=no
   blocked="$blocked $1"
-  case $2 in none) want_none=yes ;; wait | ngen) want_wait=yes ;; reboot) want_reboot=yes ;; esac
+  case $2 in none) want_none=yes ;; wait | ngen) want_wait=yes ;; reboot) want_reboot=yes ;; *) want_unread=yes ;; esac
 }
 
 round() {
@@ -24,6 +25,7 @@ round() {
   want_none=no
   want_wait=no
   want_reboot=no
+  want_unread=no
   rm -rf "$r"
   mkdir -p "$r"
 ${order.facts
@@ -60,6 +62,7 @@ ${
 ${shInventory()}
 attempt=$(cat out/attempt 2>/dev/null)
 case $attempt in '' | *[!0-9]* | ????*) attempt=0 ;; esac
+unread=0
 before=$(cat out/waited 2>/dev/null)
 case $before in '' | 0?* | *[!0-9]* | ??????*) before=0 ;; esac
 while :; do
@@ -101,6 +104,12 @@ ${
       restart "$blocked"
     fi
     stop b
+  fi
+  if [ "$want_unread" = yes ]; then
+    if [ "$unread" -ge ${MORE_LOOKS} ]; then stop b; fi
+    unread=$((unread + 1))
+    progress "waiting for$blocked"
+    nap ${Math.max(Math.ceil(order.wait.pollSeconds), 1)}
   fi`
 }
 done

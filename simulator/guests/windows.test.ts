@@ -178,6 +178,21 @@ describe("finalize", () => {
     expect(payload.fixes.filter(({ fix }) => fix === "reboot")).toHaveLength(1);
   });
 
+  it("restarts for nothing that it could not ask; another look may answer", async () => {
+    const machine = windows();
+    const order = buildOrder(request({ order: "finalize", ngen: "wait" }));
+    const dirty = order.facts.find(({ id }) => id === "volume-dirty");
+    if (dirty === undefined) throw new Error("no such fact");
+    const inGerman = { ...dirty, command: "cmd /d /c echo Volume - C: ist NICHT fehlerhaft" };
+    machine.insert(await writePayload({ order: { ...order, facts: [inGerman] } }));
+    await machine.run();
+    const payload = await readPayload(machine.payload());
+    expect(payload.report).toMatchObject({ state: "blocked", boots: 1, attempt: 3, blocked: ["volume-dirty"] });
+    expect(payload.fixes).toEqual([]);
+    const check = judgeFinalize(order, payload).checks.find(({ id }) => id === "systemVolume");
+    expect(check?.message).toMatch(/in another language, checks: \{ systemVolume: "ignore" \}/);
+  });
+
   it("is blocked by what no restart clears", async () => {
     const machine = windows({ programs: [{ match: "x.exe", pending: ["driver-reboot"], pendingReboots: 99 }] });
     await carryOut(machine, { install: [step("x", "x.exe")] });

@@ -226,7 +226,7 @@ const linux: Record<string, Row[]> = {
       "dnf lacks the plug-in, which also ends with 1 (rmmagent#8)",
       { "dnf-needs-restarting": said("", 1, "No such command: needs-restarting.") },
       "failed",
-      "No such command",
+      'No such command: needs-restarting.; install dnf-plugins-core (of dnf5: dnf5-plugins) in a step, or checks: { pendingReboot: "ignore" }',
     ],
     ["dnf prints nothing", { "dnf-needs-restarting": said("") }, "failed"],
   ],

@@ -188,8 +188,12 @@ const needsRestarting: Fact<string> = {
   quiet: { kind: "exitCode", codes: [0], present: ["eboot"] },
   requires: "/usr/bin/dnf",
   fix: "reboot",
+  found: { codes: [1], text: "eboot" },
   parse: (raw) => {
-    if (!/reboot/i.test(raw.out)) return unknown(`dnf ended with ${raw.rc}: ${words(raw)}`);
+    if (!/reboot/i.test(raw.out))
+      return unknown(
+        `dnf ended with ${raw.rc}: ${words(raw)}; install dnf-plugins-core (of dnf5: dnf5-plugins) in a step, or checks: { pendingReboot: "ignore" }`,
+      );
     if (raw.rc === 0) return { kind: "absent" };
     return raw.rc === 1 ? value(raw.out.trim().slice(0, 400)) : unknown(`dnf ended with ${raw.rc}`);
   },
@@ -202,6 +206,7 @@ const zypperReboot: Fact<string> = {
   quiet: { kind: "exitCode", codes: [0], present: ["eboot"] },
   requires: "/usr/bin/zypper",
   fix: "reboot",
+  found: { codes: [102], text: "eboot" },
   parse: (raw) => {
     if (!/reboot/i.test(raw.out)) return unknown(`zypper ended with ${raw.rc}: ${words(raw)}`);
     if (raw.rc === 0) return { kind: "absent" };

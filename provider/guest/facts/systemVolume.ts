@@ -24,7 +24,9 @@ function parseDirty(raw: Raw): Reading<boolean> {
   if (raw.rc !== 0 && raw.rc !== 1) return unknown(`fsutil ended with ${raw.rc}: ${words(raw)}`);
   const [, not] = /\bis (not )?dirty\b/i.exec(raw.out) ?? [undefined, undefined];
   if (/\bis (not )?dirty\b/i.test(raw.out)) return value(not === undefined);
-  return unknown(`fsutil does not say in English whether the volume is dirty: ${raw.out.trim().slice(0, 200) || "it said nothing"}`);
+  return unknown(
+    `fsutil does not say in English whether the volume is dirty: ${raw.out.trim().slice(0, 200) || "it said nothing"}; in another language, checks: { systemVolume: "ignore" }`,
+  );
 }
 
 const dirty: Fact<boolean> = {
@@ -32,6 +34,7 @@ const dirty: Fact<boolean> = {
   command: "fsutil dirty query %SystemDrive%",
   quiet: { kind: "textAbsent", text: ["is dirty"], present: ["is not dirty"], anyCase: true },
   fix: "reboot",
+  found: { codes: [0, 1], text: "is dirty" },
   parse: parseDirty,
 };
 
