@@ -13,7 +13,7 @@ import type { Hands, Reached } from "./hands.ts";
 import type { Machine, PictureTaken } from "./layer/entry.ts";
 import type { Context } from "./resource.ts";
 import { offersRunScript } from "./runScript.ts";
-import { until, type Verdict } from "./wait.ts";
+import { until, untilHeard, type Verdict } from "./wait.ts";
 import type { Xapi } from "./xapi/client.ts";
 import { isNull, parseRecord, type Rec } from "./xapi/records.ts";
 
@@ -138,7 +138,7 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
     wake();
   });
   try {
-    await watching.ready;
+    await untilHeard(watching, undefined, ctx.signal);
     if (run.starts === true) await start(ctx, run);
     started = performance.now();
     await until({
@@ -147,7 +147,7 @@ export async function awaitPowerOff(ctx: Context, run: GuestRun): Promise<GuestS
       judge: (now) => judgeRun(run, now),
       subscribe: (woken) => {
         wake = woken;
-        return () => {};
+        return { ready: watching.ready, close: () => {} };
       },
       timeoutMs: run.totalMinutes * MINUTE,
       // An address comes without an event of the VM.

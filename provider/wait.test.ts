@@ -21,8 +21,11 @@ class Thing {
         value >= 100 ? { state: "ready", value: `done at ${value}` } : { state: "pending", message: "at work", percent: value },
       subscribe: (wake) => {
         this.wake = wake;
-        return () => {
-          this.stopped++;
+        return {
+          ready: Promise.resolve(),
+          close: () => {
+            this.stopped++;
+          },
         };
       },
       timeoutMs: 60_000,
@@ -53,10 +56,10 @@ describe("a wait", () => {
     const order: string[] = [];
     const waiting = until(
       thing.wait({
-        subscribe: async (wake) => {
-          order.push("subscribed");
+        subscribe: (wake) => {
+          const ready = turn().then(() => void order.push("subscribed"));
           thing.wake = wake;
-          return () => {};
+          return { ready, close: () => {} };
         },
         look: async () => {
           order.push("looked");
@@ -167,6 +170,30 @@ describe("a wait", () => {
     const thing = new Thing();
     await expect(until(thing.wait({ look: () => Promise.reject(new Error("XAPI is down")) }))).rejects.toThrow("XAPI is down");
     expect(thing.stopped).toBe(1);
-    await expect(until(thing.wait({ subscribe: () => Promise.reject(new Error("no events")) }))).rejects.toThrow("no events");
+    const refused = { ready: Promise.reject(new Error("no events")), close: () => void thing.stopped++ };
+    await expect(until(thing.wait({ subscribe: () => refused }))).rejects.toThrow("no events");
+    expect(thing.stopped).toBe(2);
+  });
+
+  describe("for events that don't come", () => {
+    const deaf = (thing: Thing) => ({ subscribe: () => ({ ready: new Promise<void>(() => {}), close: () => void thing.stopped++ }) });
+
+    it("looks by itself", async () => {
+      const thing = new Thing();
+      const look = async () => (thing.looks++ < 3 ? 0 : 100);
+      expect(await until(thing.wait({ ...deaf(thing), relookMs: 1, look }))).toBe("done at 100");
+      expect(thing.stopped).toBe(1);
+    });
+
+    it("gives up in time, and when it is cancelled", async () => {
+      const thing = new Thing();
+      await expect(until(thing.wait({ ...deaf(thing), timeoutMs: 5 }))).rejects.toThrow("last seen: at work (0 %)");
+      const { looks } = thing;
+      const cancel = new AbortController();
+      const waiting = until(thing.wait({ ...deaf(thing), signal: cancel.signal }));
+      cancel.abort(new Error("Ctrl-C"));
+      await expect(waiting).rejects.toThrow("cancelled while waiting for the thing; last seen: nothing yet");
+      expect([thing.looks, thing.stopped]).toEqual([looks, 2]);
+    });
   });
 });

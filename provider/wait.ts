@@ -7,14 +7,20 @@ export type Verdict<T> =
   | { state: "pending"; message: string; percent?: number }
   | { state: "failed"; error: Error };
 
+export interface Listening {
+  /** From here on nothing that changes is missed. */
+  ready: Promise<void>;
+  close: () => void;
+}
+
 export interface Wait<Seen, T> {
   /** Completes "waiting for …". */
   for: string;
   look: () => Promise<Seen>;
   /** Pure: table-tested from records. It must know when waiting has become useless (`failed`). */
   judge: (seen: Seen) => Verdict<T>;
-  /** Starts calling `wake` on changes; returns how to stop. */
-  subscribe: (wake: () => void) => Promise<() => void> | (() => void);
+  /** Starts calling `wake` on changes. */
+  subscribe: (wake: () => void) => Listening;
   timeoutMs: number;
   signal?: AbortSignal | undefined;
   /** Told once per change. */
@@ -25,20 +31,26 @@ export interface Wait<Seen, T> {
   onTimeout?: (lastSeen: string) => Promise<string | undefined>;
 }
 
+const RELOOK_MS = 30_000;
+
 export async function until<Seen, T>(wait: Wait<Seen, T>): Promise<T> {
-  const { signal, relookMs = 30_000 } = wait;
+  const { signal, relookMs = RELOOK_MS } = wait;
   const started = performance.now();
   const left = () => wait.timeoutMs - (performance.now() - started);
   let wake = () => {};
   let woken = false;
-  const stop = await wait.subscribe(() => {
+  const changed = () => {
     woken = true;
     wake();
-  });
+  };
+  const listening = wait.subscribe(changed);
   const onAbort = () => wake();
   signal?.addEventListener("abort", onAbort);
   let lastSeen = "nothing yet";
   try {
+    // What is heard late may have missed something: that is one more look.
+    listening.ready.then(changed, () => undefined);
+    await untilHeard(listening, Math.min(relookMs, left()), signal);
     for (;;) {
       if (signal?.aborted) throw new CancelledError(`waiting for ${wait.for}; last seen: ${lastSeen}`, { cause: signal.reason });
       woken = false;
@@ -66,6 +78,23 @@ export async function until<Seen, T>(wait: Wait<Seen, T>): Promise<T> {
     }
   } finally {
     signal?.removeEventListener("abort", onAbort);
-    stop();
+    listening.close();
+  }
+}
+
+/** Waits until events are heard, for a while: a pool whose events can't be had can still be looked at. What refuses them for good is thrown. */
+export async function untilHeard({ ready }: Pick<Listening, "ready">, patienceMs = RELOOK_MS, signal?: AbortSignal): Promise<void> {
+  let over = () => {};
+  const enough = new Promise<void>((resolve) => {
+    over = resolve;
+  });
+  const timer = setTimeout(over, Math.max(0, patienceMs));
+  signal?.addEventListener("abort", over);
+  if (signal?.aborted) over();
+  try {
+    await Promise.race([ready, enough]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", over);
   }
 }

@@ -180,11 +180,7 @@ async function ended(ctx: Context, xapi: Xapi, source: Rec<"VDI">): Promise<bool
     look: () => xapi.record("VDI", source.$ref),
     judge: (vdi) =>
       vdi === undefined || !isBeingCloned(vdi) ? { state: "ready", value: true } : { state: "pending", message: "the storage is at work" },
-    subscribe: async (wake) => {
-      const watching = xapi.watch([`VDI/${source.$ref}`], () => wake());
-      await watching.ready;
-      return () => watching.close();
-    },
+    subscribe: (wake) => xapi.watch([`VDI/${source.$ref}`], () => wake()),
     timeoutMs: CLONE_MS,
     signal: ctx.signal,
     report: ctx.report,

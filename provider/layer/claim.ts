@@ -134,11 +134,7 @@ async function givenUp(ctx: Context, xapi: Xapi, rival: Rec<"VDI">): Promise<voi
       const { host = "this machine", pid = process.pid } = leaseOf(vdi) ?? {};
       return { state: "pending", message: `"${vdi.name_label}" is being made by a run on ${host} (process ${pid}); waiting for it` };
     },
-    subscribe: async (wake) => {
-      const watching = xapi.watch([`VDI/${rival.$ref}`], () => wake());
-      await watching.ready;
-      return () => watching.close();
-    },
+    subscribe: (wake) => xapi.watch([`VDI/${rival.$ref}`], () => wake()),
     timeoutMs: 2 * LEASE_MS,
     relookMs: 5000,
     signal: ctx.signal,

@@ -146,11 +146,7 @@ export async function freeToTake(ctx: Context, record: LayerRecord, name?: strin
       const what = lease === record.removal ? `layer "${record.meta.name}" is being removed` : `version ${name} is held`;
       return { state: "pending", message: `${what} by a run on ${lease.host} (process ${lease.pid}); waiting for it` };
     },
-    subscribe: async (wake) => {
-      const watching = xapi.watch([`VDI/${record.vdi.$ref}`], () => wake());
-      await watching.ready;
-      return () => watching.close();
-    },
+    subscribe: (wake) => xapi.watch([`VDI/${record.vdi.$ref}`], () => wake()),
     timeoutMs: WAIT_MS,
     relookMs: 5000,
     signal: ctx.signal,

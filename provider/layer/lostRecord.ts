@@ -145,11 +145,7 @@ async function doneOrDead(xapi: Xapi, { $ref, name_label }: Rec<"VDI">, report: 
       const by = `a run on ${lease.host} (process ${lease.pid})`;
       return { state: "pending", message: `the marks of "${name_label}" are being rebuilt by ${by}; waiting for it` };
     },
-    subscribe: async (wake) => {
-      const watching = xapi.watch([`VDI/${$ref}`], () => wake());
-      await watching.ready;
-      return () => watching.close();
-    },
+    subscribe: (wake) => xapi.watch([`VDI/${$ref}`], () => wake()),
     timeoutMs: 2 * LEASE_MS,
     relookMs: 5000,
     report,

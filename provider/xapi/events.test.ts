@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { CancelledError, XapiError } from "../errors.ts";
+import { until, type Wait } from "../wait.ts";
 import { type ConnectOptions, connect, disconnectAll, type Xapi } from "./client.ts";
 import { type Answer, Instead, type ScriptedHost, ScriptedObjects, scriptedHost, XapiFault } from "./testing.ts";
 
@@ -141,6 +142,25 @@ describe("a watch", () => {
     await expect.poll(() => host.asked.at(-1)).toBe("session.logout");
   });
 
+  test("is no condition of a wait: a proxy that answers no event.from leaves that to its looks", async () => {
+    const xapi = await open({
+      "event.from": () => {
+        throw new Instead(503);
+      },
+    });
+    objects.set("VM", "OpaqueRef:a", {});
+    let looks = 0;
+    const wait: Wait<number, number> = {
+      for: "three looks",
+      look: async () => ++looks,
+      judge: (value) => (value === 3 ? { state: "ready", value } : { state: "pending", message: "not yet" }),
+      subscribe: (wake) => xapi.watch(["VM/OpaqueRef:a"], () => wake()),
+      relookMs: 1,
+      timeoutMs: 60_000,
+    };
+    expect(await until(wait)).toBe(3);
+  });
+
   test("on a pool that refuses says so", async () => {
     const xapi = await open({
       "event.from": () => {
@@ -148,7 +168,7 @@ describe("a watch", () => {
       },
     });
     const watch = xapi.watch(["VM/OpaqueRef:a"], () => {});
-    await expect(watch.ready).rejects.toMatchObject({ code: "RBAC_PERMISSION_DENIED" });
+    await expect(watch.ready).rejects.toThrow("event.from failed: RBAC_PERMISSION_DENIED");
     watch.close();
   });
 });

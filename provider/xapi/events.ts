@@ -104,8 +104,10 @@ export class Events {
         if (login !== undefined && code !== undefined && meaning(code)?.relogin) this.#session.drop(login);
         if (code === "EVENTS_LOST" || code === "EVENT_FROM_TOKEN_PARSE_FAILURE") this.#login = undefined;
         // The session has done what codes.ts allows: whoever starts to wait now should hear of it. Those who wait already look by themselves.
-        if (code === undefined || meaning(code)?.retry === undefined)
-          for (const subscription of this.#subscriptions) subscription.reject(error);
+        if (code === undefined || meaning(code)?.retry === undefined) {
+          const told = error instanceof Failure ? this.#session.explain("event.from", error, true, login) : error;
+          for (const subscription of this.#subscriptions) subscription.reject(told);
+        }
         const pause = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** failures++);
         await this.#session.sleep(pause, poll.signal).catch(() => undefined);
       }
