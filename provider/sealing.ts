@@ -115,8 +115,10 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
   const says = platform.safeParse(record.meta.platform).data;
   const settings = { os, layer: record.meta.name, version: name, platform: says, mode: machine.mode, policies };
 
+  // A machine that somebody has started by hand for a look has its payload disk in use: such a one is never read, or written under.
   if (machine.mode === "manual") {
     // The engineer's Shutdown For Finalize is the finalize: its verdict is of the last boot, and nothing has run since.
+    demandHalted(parts.vm);
     const report = await fetchAnswer(ctx, xapi, parts.payload, machine.name);
     const { nonce, accept = [] } = machine;
     const order = buildOrder({ ...settings, order: "package", accept, ...(nonce === undefined ? {} : { nonce }) });
@@ -172,7 +174,6 @@ async function proven(ctx: Context, opened: OpenedVersion, wanted: Inputs, held:
     toolsVersion = seen.toolsVersion ?? toolsVersion;
     return judgeFinalize(order, report, policies);
   };
-  // A machine that somebody has started by hand for a look has its payload disk in use.
   if (!again) demandHalted(parts.vm);
   const accepted = machine.accept ?? [];
   let verdict = again ? await run(orderFor(accepted, machine.nonce), false) : undefined;

@@ -151,7 +151,10 @@ export interface StepArgs {
   timeoutMinutes?: pulumi.Input<number | undefined>;
 }
 
-/** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
+/**
+ * Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it; in automatic
+ * mode what has to end before the machine is powered off.
+ */
 export interface CheckPoliciesArgs {
   /** Drivers of the boot disk. Default: `fix`. */
   bootDiskDrivers?: pulumi.Input<CheckPolicy | undefined>;
@@ -336,7 +339,10 @@ export interface Step {
   timeoutMinutes: number;
 }
 
-/** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
+/**
+ * Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it; in automatic
+ * mode what has to end before the machine is powered off.
+ */
 export interface CheckPolicies {
   /** Drivers of the boot disk. Default: `fix`. */
   bootDiskDrivers?: CheckPolicy | undefined;
@@ -830,7 +836,10 @@ export interface PackagingMachineArgs {
   media?: pulumi.Input<pulumi.Input<string>[] | undefined>;
   /** manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run. Default: `automatic`. */
   mode?: pulumi.Input<PackagingMachineMode | undefined>;
-  /** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
+  /**
+   * Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it; in automatic
+   * mode what has to end before the machine is powered off.
+   */
   checks?: pulumi.Input<CheckPoliciesArgs | undefined>;
   /** vCPUs; default: the template's. */
   cpus?: pulumi.Input<number | undefined>;

@@ -316,7 +316,10 @@ export class PackagingMachine extends XenlayerResource {
   declare readonly media: pulumi.Output<string[] | undefined>;
   /** manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run. Default: `automatic`. */
   declare readonly mode: pulumi.Output<PackagingMachineMode>;
-  /** Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it. */
+  /**
+   * Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it; in automatic
+   * mode what has to end before the machine is powered off.
+   */
   declare readonly checks: pulumi.Output<CheckPolicies | undefined>;
   /** vCPUs; default: the template's. */
   declare readonly cpus: pulumi.Output<number | undefined>;

@@ -38,7 +38,9 @@ export const inputs = z.object({
     .describe("manual: an engineer installs at the machine and runs Shutdown For Finalize; no steps are run."),
   checks: checkPolicies
     .optional()
-    .describe("Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it."),
+    .describe(
+      "Policy per check: fix, block, warn or ignore; the same as for Finalize. In manual mode Shutdown For Finalize goes by it; in automatic mode what has to end before the machine is powered off.",
+    ),
   cpus: z.number().int().min(1).max(64).optional().describe("vCPUs; default: the template's."),
   memoryGiB: z.number().positive().max(1024).optional().describe("Memory in GiB; default: the template's. Needs vm-power-admin."),
   network: z.string().optional().describe("name_label or uuid of the network; default: the connector's."),
