@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { explain } from "./errors.ts";
 import { getVersionReport } from "./functions.ts";
+import { survey } from "./layer/survey.ts";
 import type { ConnectorCredentials } from "./resource.ts";
 import { connectFor } from "./session.ts";
 import { changes, halfMade, killedAt, type OpenStage, openStage, Story, type StoryLayer, windowsGuest, withStage } from "./testing.ts";
@@ -129,6 +130,8 @@ it("one whose payload disk was taken away leaves none where the run that makes a
   const machine = await layer.machine(disk);
   await deletePayload(layer);
   expect(await killedAt(stage, { message: /VDI\.create$/, after: true }, () => layer.seal(disk, "1"))).toBe(true);
+  const { xapi } = await layer.record();
+  expect((await survey(xapi)).filter(({ fate }) => fate === "in doubt" || fate === "left behind")).toEqual([]);
   await layer.drop({ disk, machine });
   await stage.destroy(layer.made);
   expect(changes(before, stage.pool())).toEqual([]);
