@@ -16,7 +16,6 @@ export const RECORD_SIZE = 4 * MiB;
 const HEADER = 128;
 const MAGIC = "xenlayer-record 1";
 const ICON_MAGIC = "xenlayer-icon 1";
-export const ICON_LIMIT = MiB - HEADER;
 
 const documentSchema = z.looseObject({
   meta: metaSchema,

@@ -3,9 +3,6 @@
 import * as z from "zod";
 
 export const versionState = z.enum(["Editing", "Finalizing", "Deployable", "Deleting", "Broken"]);
-export type VersionState = z.output<typeof versionState>;
-
-export const digestSchema = z.object({ name: z.string(), digest: z.string() });
 
 /** What decides whether two versions of a name are the same: compared with new inputs, never with old inputs. */
 const contentSchema = z.looseObject({

@@ -369,53 +369,46 @@ describe("a call that fails", () => {
 });
 
 describe("objects", () => {
-  const network = {
+  const disk = {
     uuid: "u1",
     name_label: "a",
     name_description: "",
-    bridge: "xenbr0",
+    SR: "OpaqueRef:sr",
+    VBDs: ["OpaqueRef:NULL", "OpaqueRef:p"],
+    virtual_size: "4096",
+    physical_utilisation: 0,
+    read_only: true,
+    is_a_snapshot: false,
+    current_operations: {},
     tags: [],
     other_config: {},
-    PIFs: ["OpaqueRef:NULL", "OpaqueRef:p"],
-    VIFs: [],
     secret_field: 1,
   };
 
   test("are found by one query, with the names of the database", async () => {
-    const { url, params } = await host({ answers: { "network.get_all_records_where": () => ({ "OpaqueRef:n": network }) } });
+    const { url, params } = await host({ answers: { "VDI.get_all_records_where": () => ({ "OpaqueRef:n": disk }) } });
     const xapi = await open(url);
-    const [found] = await xapi.find("network", { name_label: "a", managed: true });
-    expect(params.at(-1)?.[1]).toBe('field "name__label" = "a" and field "managed" = "true"');
-    expect(found).toEqual({
-      $ref: "OpaqueRef:n",
-      uuid: "u1",
-      name_label: "a",
-      name_description: "",
-      bridge: "xenbr0",
-      managed: true,
-      purpose: [],
-      tags: [],
-      other_config: {},
-      PIFs: ["OpaqueRef:p"],
-      VIFs: [],
-    });
+    const [found] = await xapi.find("VDI", { name_label: "a", read_only: true });
+    expect(params.at(-1)?.[1]).toBe('field "name__label" = "a" and field "read_only" = "true"');
+    const { secret_field: _, ...known } = disk;
+    expect(found).toEqual({ ...known, $ref: "OpaqueRef:n", VBDs: ["OpaqueRef:p"], virtual_size: 4096, is_tools_iso: false });
   });
 
   test("whose name can't be written in a query are found among all", async () => {
-    const quoted = { ...network, name_label: 'a" or true' };
+    const quoted = { ...disk, name_label: 'a" or true' };
     const { url, asked } = await host({
-      answers: { "network.get_all_records": () => ({ "OpaqueRef:n": network, "OpaqueRef:q": quoted }) },
+      answers: { "VDI.get_all_records": () => ({ "OpaqueRef:n": disk, "OpaqueRef:q": quoted }) },
     });
     const xapi = await open(url);
-    expect((await xapi.find("network", { name_label: 'a" or true' })).map(({ $ref }) => $ref)).toEqual(["OpaqueRef:q"]);
-    expect(asked).not.toContain("network.get_all_records_where");
+    expect((await xapi.find("VDI", { name_label: 'a" or true' })).map(({ $ref }) => $ref)).toEqual(["OpaqueRef:q"]);
+    expect(asked).not.toContain("VDI.get_all_records_where");
   });
 
   test("that are not as XAPI has them are an error that names the class", async () => {
-    const { url } = await host({ answers: { "network.get_all_records": () => ({ "OpaqueRef:n": { ...network, tags: "none" } }) } });
+    const { url } = await host({ answers: { "VDI.get_all_records": () => ({ "OpaqueRef:n": { ...disk, tags: "none" } }) } });
     const xapi = await open(url);
-    const error = await failure(xapi.all("network"));
-    expect(error.message).toContain("a network record");
+    const error = await failure(xapi.all("VDI"));
+    expect(error.message).toContain("a VDI record");
     expect(explain(error)).toContain("tags");
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { codes, meaning, retryOf } from "./codes.ts";
-import { column, isNull, parseDate } from "./records.ts";
+import { column, isNull } from "./records.ts";
 import { parseResult } from "./tasks.ts";
 import { parseAddress, withHost } from "./transport.ts";
 
@@ -47,11 +47,6 @@ describe("what XAPI writes", () => {
   test("has several forms of nothing", () => {
     expect(["", "OpaqueRef:NULL", "DummyRef:|x|task", "Ref:12"].every(isNull)).toBe(true);
     expect(isNull("OpaqueRef:5f9d0a2e")).toBe(false);
-  });
-
-  test("has dates without dashes, or with", () => {
-    expect(parseDate("20260821T10:00:00Z").toISOString()).toBe("2026-08-21T10:00:00.000Z");
-    expect(parseDate("2026-08-21T10:00:00Z").toISOString()).toBe("2026-08-21T10:00:00.000Z");
   });
 
   test("has other names in its database", () => {
