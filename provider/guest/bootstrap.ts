@@ -9,6 +9,7 @@
 import { cmdEcho, crlf, ownPrograms, pause } from "./cmd.ts";
 import type { GuestOs } from "./fact.ts";
 import { shQuote } from "./sh.ts";
+import { throughXeniface } from "./xeniface.ts";
 
 export const PAYLOAD_LABEL = "CIDATA";
 
@@ -173,20 +174,16 @@ export const payloadSerial = (vdiUuid: string): string => vdiUuid.slice(0, 16);
 
 /**
  * By SAN policy Windows keeps new disks of shared buses offline (learn.microsoft.com, VDS_SAN_POLICY), the PV drivers' among them, and what is on an offline disk, its
- * label too, can't be read. So it is told by its serial number; which that is, is asked of xenstore through xeniface, which comes with xenvbd (root/wmi,
- * `<vendor>XenStoreBase`). Each vendor's drivers have a class of their own, and one whose driver is not at work has no instance: that must not keep the others from being
- * asked. A session lasts until it is ended (xeniface.mof, EndSession). Nothing else is ever brought online; where no key says which disk it is, nothing is.
+ * label too, can't be read. So it is told by its serial number; which that is, is asked of xenstore through xeniface, which comes with xenvbd.
+ * Nothing else is ever brought online; where no key says which disk it is, nothing is.
  */
-export const BRING_ONLINE = [
-  "foreach ($class in Get-CimClass -Namespace root/wmi -ClassName *XenStoreBase) {",
-  "try { $name = $class.CimClassName;",
-  "$id = (Get-CimInstance -Namespace root/wmi -ClassName $name | Invoke-CimMethod -MethodName AddSession -Arguments @{ Id = 'xenlayer' }).SessionId;",
-  "$session = Get-CimInstance -Namespace root/wmi -ClassName ($name -replace 'Base', 'Session') -Filter ('SessionId=' + $id);",
-  `try { $told = (Invoke-CimMethod -InputObject $session -MethodName GetValue -Arguments @{ Pathname = '${PAYLOAD_KEY}' }).value;`,
-  "foreach ($disk in Get-Disk) { if ($disk.IsOffline -and ($told.Length -eq 16) -and ($disk.SerialNumber -like ($told + '*'))) {",
-  "$disk | Set-Disk -IsOffline $false; $disk | Set-Disk -IsReadOnly $false } }",
-  "} finally { Invoke-CimMethod -InputObject $session -MethodName EndSession } } catch { } }",
-].join(" ");
+export const BRING_ONLINE = throughXeniface(
+  [
+    `$told = (Invoke-CimMethod -InputObject $session -MethodName GetValue -Arguments @{ Pathname = '${PAYLOAD_KEY}' }).value;`,
+    "foreach ($disk in Get-Disk) { if ($disk.IsOffline -and ($told.Length -eq 16) -and ($disk.SerialNumber -like ($told + '*'))) {",
+    "$disk | Set-Disk -IsOffline $false; $disk | Set-Disk -IsReadOnly $false } }",
+  ].join(" "),
+);
 
 // Drive letters say nothing: a disk is ours by its label and what is on it. A disk may come late, when its driver is installed at this very start.
 const windowsFind = (nowhere: string): string => `${ownPrograms}set drive=

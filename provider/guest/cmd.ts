@@ -2,6 +2,7 @@
 // (a redirected block is misread by Wine), redirections in front of echo (a digit before `>` would be taken as a handle), no `set /p`, ASCII, CRLF.
 import type { Quiet } from "./fact.ts";
 import type { Order, OrderFact } from "./order.ts";
+import { tellLabel } from "./xeniface.ts";
 
 // A label can't be told from a step's or fact's id otherwise.
 export const label = (id: string): string => id.replaceAll("-", "_");
@@ -36,6 +37,7 @@ export const begin = `set n=0
 set id=unknown
 if exist out\\boots for /f %%n in (out\\boots) do set n=%%n
 if exist out\\bootid for /f %%i in (out\\bootid) do set id=%%i
+set seq=0
 set attempt=0
 set round=
 set step=
@@ -63,7 +65,7 @@ exit /b 0
 rem Something is at work that must not be interrupted: the machine is left running.
 set blocked=%blocked%%busy%
 call :answer blocked
-echo xenlayer: left running:%busy%
+call :tell left running:%busy%
 exit /b 0
 
 rem The report comes last: without it nothing that lies here counts. The reserve is the room that a full disk keeps for it.
@@ -81,7 +83,7 @@ if exist reserve del /f /q reserve
 >>out\\report.new echo blocked=%blocked%
 move /y out\\report.new out\\report >nul
 exit /b 0
-${settle(order, kind)}`;
+${settle(order, kind)}${tellLabel(order.nonce)}`;
 };
 
 /** Runs one fact's program, saves its answer below out\facts\%r%, goes to `quiet_` or `loud_` and ends at `next_`. */
@@ -155,7 +157,7 @@ set spared=
 ${facts.map((fact) => gather(fact, "settle_", [`set ${list(fact)}=%${list(fact)}% ${fact.id}`])).join("\n")}
 if "%busy%%spared%"=="" exit /b 0
 if %${counter}% geq ${longestWait(order)} exit /b 0
-echo xenlayer: waiting for%busy%%spared%
+call :tell waiting for%busy%%spared%
 ${pause(poll)}
 set /a ${counter}=${counter}+${poll}
 goto settle_more

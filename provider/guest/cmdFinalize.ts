@@ -29,7 +29,8 @@ export function finalizeScript(order: Order, promptOf: (check: string) => string
   const facts = order.facts.map((fact, index) => {
     const loud = order.accept.includes(fact.id) ? [] : ["set quiet=no", ...wanted(fact), `set blocked=%blocked% ${fact.id}`];
     const begins = order.facts[index - 1]?.check !== fact.check;
-    return `${begins ? `echo xenlayer: check %r% ${fact.check}\n` : ""}${gather(fact, "", loud)}`;
+    const says = index === 0 ? "call :tell" : "echo xenlayer:";
+    return `${begins ? `${says} check %r% ${fact.check}\n` : ""}${gather(fact, "", loud)}`;
   });
   const manual = order.mode === "manual";
   return `${header(order, "looks twice whether anything is pending, mends what the order allows, reports, and powers off.")}${begin}set kms=no
@@ -131,7 +132,7 @@ if "%want_ngen%"=="yes" set longest=yes
 if "%longest%"=="yes" set limit=${longestWait(order)}
 ${order.fixes.ngen === "wait" ? "" : 'if "%want_wait%"=="no" if "%want_ngen%"=="yes" if %ngen_runs% lss 2 goto mend_ngen\n'}if "%want_wait%%want_ngen%"=="nono" goto mend_run_once
 if %waited% geq %limit% goto stop
-echo xenlayer: waiting for%blocked%
+call :tell waiting for%blocked%
 ${pause(poll)}
 set /a waited=waited+${poll}
 goto again
@@ -147,7 +148,7 @@ goto again
 if "%want_reboot%"=="yes" goto mend_restart
 if "%unread%"=="${MORE_LOOKS}" goto stop
 set /a unread=unread+1
-echo xenlayer: waiting for%blocked%
+call :tell waiting for%blocked%
 ${pause(poll)}
 set /a waited=waited+${poll}
 goto again
@@ -156,6 +157,7 @@ set reboots=0
 if exist out\\reboots for /f %%b in (out\\reboots) do set reboots=%%b
 set /a reboots=reboots+1
 if %reboots% gtr ${order.fixes.rebootMax} goto stop
+call :tell restart for%blocked%
 call :settle
 if not "%busy%"=="" goto left
 >out\\reboots echo %reboots%
@@ -206,7 +208,7 @@ function ngenFix(order: Order): string {
     const run = (arguments_: string, redirect: string): string =>
       `"${ngenPath(directory)}" ${arguments_} ${redirect}out\\ngen-${id}.log 2>&1 <nul`;
     return `if not exist "${ngenPath(directory)}" goto ngen_next_${label(id)}
-echo xenlayer: fix ngen ${id}
+call :tell fix ngen ${id}
 ${run("executeQueuedItems", ">")}
 ${order.fixes.ngen === "update-force" ? `${run("update /force", ">>")}\n` : ""}set rc=%errorlevel%
 >>out\\fixes.txt echo %attempt% ngen-${id} rc=%rc%

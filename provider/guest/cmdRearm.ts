@@ -51,7 +51,7 @@ set kms=yes
 
 const kmsRearm = `if "%kms%"=="no" goto kms_rearmed
 >out\\kms\\started echo %id%
-echo xenlayer: rearming KMS
+call :tell rearming KMS
 ${slmgr(KMS_COMMANDS.rearm, "rearm")}if not "%rc%"=="0" goto kms_failed
 ${slmgr(KMS_COMMANDS.show, "after")}set text=${KMS_TEXTS.count}
 if "%rc%"=="${KMS_REARMED}" set text=${KMS_TEXTS.rearmed}
@@ -111,7 +111,7 @@ ${onceABoot("office", manual)}${places.join("")}:office_checked
 
 const officeRearm = `if "%office%"=="no" goto office_rearmed
 >out\\office\\started echo %id%
-echo xenlayer: rearming Office
+call :tell rearming Office
 ${OFFICE_PLACES.map(({ id, rearm }) => {
   const name = variable(id);
   const file = `out\\office\\${id}-rearm`;

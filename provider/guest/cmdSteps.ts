@@ -40,7 +40,7 @@ goto off
 
 :failed
 >out\\steps\\%step%\\state echo failed
-echo xenlayer: step %step% failed
+call :tell step %step% failed
 call :settle
 if not "%busy%"=="" goto left_failed
 call :answer failed
@@ -48,14 +48,14 @@ goto off
 
 :left_failed
 call :answer failed
-echo xenlayer: left running:%busy%
+call :tell left running:%busy%
 exit /b 0
 
 rem Told at once, and waited for as long as it takes: an installer that is cut off half-way leaves worse than none. When it has ended, the machine is powered off.
 :late
 >out\\steps\\%step%\\state echo failed
 call :answer failed
-echo xenlayer: step %step% over its time, left running
+call :tell step %step% over its time and left running
 :late_more
 if exist out\\steps\\%step%\\ended goto failed
 ${pause(order.wait.pollSeconds)}
@@ -63,6 +63,7 @@ goto late_more
 
 :reboot
 >out\\steps\\%step%\\state echo reboot
+call :tell restart for step %step%
 call :settle
 if not "%busy%"=="" goto left
 set why= for step %step%
@@ -87,7 +88,7 @@ set /a tries=tries+1
 if exist out\\steps\\%1\\rc del /f /q out\\steps\\%1\\rc
 if exist out\\steps\\%1\\ended del /f /q out\\steps\\%1\\ended
 if exist out\\steps\\%1\\timeout del /f /q out\\steps\\%1\\timeout
-echo xenlayer: step %1 running
+call :tell step %1 running
 exit /b 0
 
 rem Waits for step %1, at most %2 seconds, counted here because clocks get set.
@@ -127,7 +128,7 @@ if "%ended%"=="timeout" goto late
 if not "%ended%"=="done" goto failed
 :done_${id}
 >out\\steps\\${id}\\state echo done
-echo xenlayer: step ${id} done
+call :tell step ${id} done
 goto ${next}
 `;
 }

@@ -81,7 +81,7 @@ describe("packaging", () => {
       () => "went down",
       () => "was cut",
     );
-    await machine.said("step 01 over its time, left running");
+    await machine.said("step 01 over its time and left running");
     const verdict = judgePackage(order, await readPayload(machine.payload()));
     expect(verdict).toMatchObject({ state: "failed", steps: [{ state: "failed", timedOut: true }] });
     machine.cut();
@@ -372,7 +372,7 @@ describe("what the guest says and hears", () => {
     expect(machine.xenstore.get("attr/PVAddons/BuildVersion")).toBe("146");
     expect(machine.xenstore.get("drivers/0")).toMatch(/^XenServer XENBUS 9\.1\.12\.\d+ $/);
     expect(machine.xenstore.get("data/os_name")).toBe("Microsoft Windows 11 Enterprise|C:\\Windows|\\Device\\Harddisk0\\Partition2");
-    expect(machine.xenstore.get("vm-data/xenlayer/progress")).toMatch(new RegExp(`^${order.nonce} 2 \\d+ power off$`));
+    expect(machine.xenstore.get("vm-data/xenlayer/progress")).toMatch(new RegExp(`^${order.nonce} 2 \\d+ step 02 done$`));
   });
 
   it("obeys clean_shutdown with VM tools and ignores it without", async () => {

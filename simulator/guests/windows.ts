@@ -74,6 +74,7 @@ export class Windows implements Host {
       xeniface: {
         classes: () => this.#xenstoreClasses(),
         bringOnline: (path) => this.#bringOnline(path),
+        write: (path, value) => this.#host.xenstore.write(path, value.slice(0, 1024)),
         leftOpen: () => host.log("a session of xeniface is left open"),
       },
       startTask: (task, name) => this.#startTask(task, name),
@@ -171,10 +172,7 @@ export class Windows implements Host {
 
   /** As the scheduler and services run it: as SYSTEM, with nobody at its console. */
   #serviceShell(): Shell {
-    const out =
-      this.#payload === undefined
-        ? { write: (text: string) => this.#host.log(text.trim()) }
-        : new Relay(this.#host, this.#payload, () => this.#talks);
+    const out = new Relay(this.#host);
     return new Shell(this, { env: this.#environment(), cwd: "C:\\Windows\\system32", out, err: out, input: undefined });
   }
 

@@ -169,7 +169,6 @@ describe.skipIf(problem !== undefined)("a layer's life under Wine", () => {
       const verdict = judgeFinalize(fewer, evidence);
       expect(verdict.kms).toMatchObject({ state: "ready", before: 1001, message: expect.stringContaining("rearmed once") });
       expect(verdict.checks.filter(({ verdict: judged }) => judged === "ready").map(({ id }) => id)).toEqual(expect.arrayContaining(about));
-      expect(machine.xenstore.get("vm-data/xenlayer/progress")).toMatch(/ power off$/);
 
       // As a stranger's tool reads the sealed disk.
       const image = join(folder(), "sealed.raw");

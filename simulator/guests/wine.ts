@@ -227,7 +227,7 @@ class Wine {
 
   /** What the bootstrap's window shows. */
   #console(): (text: string) => void {
-    const relay = this.#payload === undefined ? undefined : new Relay(this.#host, this.#payload, () => this.#descriptor.tools !== false);
+    const relay = this.#payload === undefined ? undefined : new Relay(this.#host);
     return (text) => {
       this.#lines += text.split("\n").length - 1;
       if (this.#lines < MOST_LINES) relay?.write(text);

@@ -77,7 +77,7 @@ describe("a guest of the pool", () => {
         expect(metrics.PV_drivers_version).toMatchObject({ major: "9", minor: "4", micro: "0", build: "146" });
         expect(metrics.networks["0/ip"]).toMatch(/^192\.0\.2\.\d+$/);
         const data = await rpc<Record<string, string>>("VM.get_xenstore_data", vm);
-        expect(data["vm-data/xenlayer/progress"]).toMatch(new RegExp(`^${order.nonce} 2 \\d+ power off$`));
+        expect(data["vm-data/xenlayer/progress"]).toMatch(new RegExp(`^${order.nonce} 2 \\d+ step 02 done$`));
         const [systemDisk, payloadDisk] = [
           simulator.disk(await rpc("VDI.get_uuid", system)),
           simulator.disk(await rpc("VDI.get_uuid", payload)),

@@ -10,6 +10,8 @@ export interface Xeniface {
   classes(): readonly boolean[];
   /** Brings that offline disk online whose serial number this path of xenstore holds; false: the path can't be read. */
   bringOnline(path: string): boolean;
+  /** Writes a value of xenstore. */
+  write(path: string, value: string): void;
   /** A session was begun and not ended. */
   leftOpen(): void;
 }
@@ -58,6 +60,7 @@ class Script {
 
   async #statements(text: string): Promise<number | undefined> {
     if (/\bSet-Disk\b[^;}]*-IsOffline \$false/i.test(text)) return this.#bringOnline(text);
+    if (/-MethodName SetValue\b/i.test(text)) return this.#tell(text);
     const answer = this.#host.ask(text);
     if (answer !== undefined) {
       this.#process.out.write(answer.out);
@@ -86,6 +89,18 @@ class Script {
       const ended = told ? /-MethodName EndSession\b/i : /\bfinally \{[^}]*-MethodName EndSession\b/i;
       if (instance && !ended.test(text)) xeniface.leftOpen();
       if (!told && !caught) return 1;
+    }
+    return undefined;
+  }
+
+  #tell(text: string): number | undefined {
+    const { xeniface } = this.#host;
+    const [, path = "", name = ""] = /-MethodName SetValue -Arguments @\{ Pathname = '([^']*)'; value = \$env:(\w+) \}/i.exec(text) ?? [];
+    const value = this.#process.env.get(name);
+    if (path === "" || value === undefined) return 1;
+    for (const instance of xeniface.classes()) {
+      if (instance) xeniface.write(path, value);
+      if (instance && !/-MethodName EndSession\b/i.test(text)) xeniface.leftOpen();
     }
     return undefined;
   }
