@@ -56,28 +56,12 @@ export const installCommand = (os: GuestOs): string =>
     ? `cmd /d /c "${onEachDrive("%d")}"`
     : `if [ "$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; $as sh -c ${shQuote(`${linuxFind}exec sh "$m/xenlayer/bootstrap/install.sh"`)}`;
 
-/**
- * NoCloud's network-config. Without one cloud-init would write its fallback for a new instance, which knows the card by its MAC address (net/__init__.py,
- * generate_fallback_config), and images have another. By name netplan takes whatever an image has; where cloud-init writes for others itself, this is eth0, as guests
- * of Xen have it there. What an image says of `network` in /etc/cloud, `config: disabled` too, goes before it (sources/__init__.py, network_config_sources).
- */
-export const networkConfig = `version: 2
-ethernets:
-  eth0:
-    match:
-      name: "e*"
-    dhcp4: true
-`;
-
-/** NoCloud's user-data, for cloud-init or cloudbase-init. */
-export const userData = (os: GuestOs): string => (os === "windows" ? crlf(cloudbaseInit) : cloudInit);
-
 // --- Linux
 
-const LINUX_HOME = "/opt/xenlayer";
+export const LINUX_HOME = "/opt/xenlayer";
 
 // Nobody but root reads the disk: secrets of steps lie on it.
-const linuxFind = `d=$(blkid -L ${PAYLOAD_LABEL}) || exit 0
+export const linuxFind = `d=$(blkid -L ${PAYLOAD_LABEL}) || exit 0
 m=/run/xenlayer
 mkdir -p "$m"
 mountpoint -q "$m" || mount -t vfat -o rw,flush,umask=077 "$d" "$m" || exit 0
@@ -141,31 +125,10 @@ export const linuxLeave = `if [ -e ${LINUX_HOME}/transient ]; then
   sh bootstrap/uninstall.sh >out/uninstall.txt 2>&1 || { blocked=" ${BOOTSTRAP_REMAINS}"; stop c; }
 fi`;
 
-// cloud-init: scripts-user runs in the final stage (after the network and multi-user.target) and is made to run at every boot, not once an instance: the order's
-// restarts come back to it. A new order has a new instance-id, so that runcmd is written anew. Of cloud-init's other modules only those run that make use of a
-// grown disk: a new instance would get new host keys, users and a name, all of which would go into the layer (cloudinit/config/modules.py, _read_modules: the
-// lists of user-data replace the image's). The order runs as a unit of its own: cloud-final.service is part of the boot, which would last as long as the
-// order. Where the bootstrap is installed, too, that runs it, and nobody else.
-const cloudInit = `#cloud-config
-cloud_init_modules: [growpart, resizefs]
-cloud_config_modules: [runcmd]
-cloud_final_modules:
-  - [scripts-user, always]
-runcmd:
-  - |
-    [ ! -e ${LINUX_HOME}/bootstrap.sh ] || exit 0
-${indented(linuxFind)}    systemd-run --quiet --no-block --unit=xenlayer sh "$m/xenlayer/run.sh" 2>/dev/null && exit 0
-    exec sh "$m/xenlayer/run.sh"
-`;
-
-function indented(text: string): string {
-  return text.replace(/^(?=.)/gm, "    ");
-}
-
 // --- Windows
 
 /** Not %ProgramFiles%, which is another folder for a 32-bit program. Users can't write here. */
-const WINDOWS_HOME = "%SystemRoot%\\xenlayer";
+export const WINDOWS_HOME = "%SystemRoot%\\xenlayer";
 
 /** The provider writes the payload disk's serial number there while the machine is halted. */
 export const PAYLOAD_KEY = "vm-data/xenlayer/payload";
@@ -186,7 +149,7 @@ export const BRING_ONLINE = throughXeniface(
 );
 
 // Drive letters say nothing: a disk is ours by its label and what is on it. A disk may come late, when its driver is installed at this very start.
-const windowsFind = (nowhere: string): string => `${ownPrograms}set drive=
+export const windowsFind = (nowhere: string): string => `${ownPrograms}set drive=
 set looks=0
 :look
 for %%d in (D E F G H I J K L M N O P Q R S T U V W X Y Z) do call :try %%d
@@ -294,15 +257,6 @@ if "%errorlevel%"=="0" goto left_alone
 set blocked= ${BOOTSTRAP_REMAINS}
 goto stop
 :left_alone`;
-
-// cloudbase-init: "rem cmd" makes it a batch file; exit code 1002 means "no reboot now, run this again at the next boot" (plugins/common/execcmd.py). Whatever else it
-// hears, as when a restart ends the script, it takes for done. So the script does not last: it installs the bootstrap and leaves all later starts to it.
-const cloudbaseInit = `rem cmd
-@echo off
-if exist "${WINDOWS_HOME}\\bootstrap.cmd" exit /b 1002
-${windowsFind("1002")}cmd /d /c "%drive%:\\xenlayer\\bootstrap\\install.cmd"
-exit /b 1002
-`;
 
 // --- Manual mode: App Layering's icon on everybody's desktop. Whoever clicks it is asked for an administrator's consent.
 

@@ -2,9 +2,10 @@
 // What a guest wrote is hostile: readPayload bounds every size and count, takes any bytes for any file, and never throws; what it could not read
 // is listed among the problems, and what is missing is simply not there for the judge.
 
-import { bootstrapFiles, networkConfig, PAYLOAD_LABEL, userData } from "./bootstrap.ts";
+import { bootstrapFiles, PAYLOAD_LABEL } from "./bootstrap.ts";
 import { type PayloadReport, read, type StepReport } from "./evidence.ts";
 import { FatVolume } from "./fat.ts";
+import { networkConfig, userData } from "./noCloud.ts";
 import type { Order } from "./order.ts";
 import { Reader } from "./payloadFiles.ts";
 import { generateScripts, secretScript } from "./scripts.ts";

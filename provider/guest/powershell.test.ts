@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Language, type Node, Parser } from "web-tree-sitter";
-import { bootstrapFiles, userData } from "./bootstrap.ts";
+import { bootstrapFiles } from "./bootstrap.ts";
+import { userData } from "./noCloud.ts";
 import { buildOrder, type Order } from "./order.ts";
 import { generateScripts, secretScript } from "./scripts.ts";
 
