@@ -29,8 +29,7 @@ export function finalizeScript(order: Order, promptOf: (check: string) => string
   const facts = order.facts.map((fact, index) => {
     const loud = order.accept.includes(fact.id) ? [] : ["set quiet=no", ...wanted(fact), `set blocked=%blocked% ${fact.id}`];
     const begins = order.facts[index - 1]?.check !== fact.check;
-    const says = index === 0 ? "call :tell" : "echo xenlayer:";
-    return `${begins ? `${says} check %r% ${fact.check}\n` : ""}${gather(fact, "", loud)}`;
+    return `${begins ? `echo xenlayer: check %r% ${fact.check}\n` : ""}${gather(fact, "", loud)}`;
   });
   const manual = order.mode === "manual";
   return `${header(order, "looks twice whether anything is pending, mends what the order allows, reports, and powers off.")}${begin}set kms=no
@@ -102,6 +101,7 @@ if %attempt% leq 8 move out\\facts\\%1 out\\facts\\%attempt%-%1 >nul
 exit /b 0
 
 :round
+call :tell check %r%
 set quiet=yes
 set blocked=
 set want_none=no

@@ -38,8 +38,10 @@ function sentence(text: string, { steps = [], facts = [] }: Asked): string {
   const step = steps.findIndex((entry) => entry.id === id);
   if (step >= 0) return `[${step + 1}/${steps.length}] ${steps[step]?.name}: ${state}`;
 
-  const [, sample = "", check = ""] = /^check ([abc]) ([A-Za-z]+)$/.exec(text) ?? [];
+  // Windows tells a sample as a whole: telling takes it longer than most checks.
+  const [, sample = "", check = ""] = /^check ([abc])(?: ([A-Za-z]+))?$/.exec(text) ?? [];
   const order = [...new Set(facts.map((fact) => fact.check))];
+  if (sample !== "" && check === "") return `${SAMPLES[sample]} of ${order.length} checks`;
   if (order.includes(check)) return `[${order.indexOf(check) + 1}/${order.length}] ${titleOf(check)}: ${SAMPLES[sample]}`;
 
   const [, why = "", ids] = /^(waiting for|restart for|left running:|blocked:) +([a-z0-9 -]+)$/.exec(text) ?? [];
