@@ -30,8 +30,7 @@ it("the guest itself leaves the machine running, and so does xenlayer when its t
   const { signal } = stage.front;
   stage.front.signal = stop.signal;
   const building = outcome(layer.machine(disk, { machine: { install: [step("agent.exe")] } }));
-  while (!stage.sim.guestLog.some(({ line }) => line.includes("left running: ")))
-    await new Promise((resolve) => setImmediate(resolve));
+  while (!stage.sim.guestLog.some(({ line }) => line.includes("left running: "))) await new Promise((resolve) => setImmediate(resolve));
   stop.abort(new Error("stopped by hand"));
   const stopped = await building;
   expect(String(stopped)).toMatch(/machine "plat 1 packaging \w+" is left running/);

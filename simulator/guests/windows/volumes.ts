@@ -38,7 +38,7 @@ export function manageBde(registry: Registry, args: readonly string[]): Answer {
     "[OS Volume]",
     "",
     "    Size:                 63.40 GB",
-    "    BitLocker Version:    " + (percent > 0 ? "2.0" : "None"),
+    `    BitLocker Version:    ${percent > 0 ? "2.0" : "None"}`,
     `    Conversion Status:    ${percent === 100 ? "Used Space Only Encrypted" : percent > 0 ? "Encryption in Progress" : "Fully Decrypted"}`,
     `    Percentage Encrypted: ${percent}.0%`,
     `    Encryption Method:    ${percent > 0 ? "XTS-AES 128" : "None"}`,
