@@ -126,10 +126,14 @@ export class PoolXapi implements Xapi {
 
   async destroy(cls: ClassName, ref: string): Promise<void> {
     const { session } = this.#shared;
+    // The storage may take minutes to delete a disk; other objects are rows of a database.
+    const once = () =>
+      cls === "VDI"
+        ? this.task("VDI.destroy", [ref])
+        : session.attempt(`${cls}.destroy`, true, this.#signal, (login) => login.rpc(`${cls}.destroy`, [login.sessionId, ref]));
     try {
-      // The storage may take minutes to delete a disk; other objects are rows of a database.
-      if (cls === "VDI") await this.task("VDI.destroy", [ref]);
-      else await session.attempt(`${cls}.destroy`, true, this.#signal, (login) => login.rpc(`${cls}.destroy`, [login.sessionId, ref]));
+      // Twice is as good as once: whether a call without an answer was heard need not be known.
+      await once().catch((error: unknown) => (isUnclear(error) ? once() : Promise.reject(error)));
     } catch (error) {
       if (!isGone(error, ref)) throw error;
     }

@@ -164,6 +164,17 @@ describe("work on the pool", () => {
     expect((await xapi.find("VDI", { name_label: "renamed" })).map(({ $ref }) => $ref)).toEqual([ref]);
   });
 
+  test.each(["before", "after"] as const)(
+    "that takes a disk away is made again when its connection was cut %s it was done",
+    async (when) => {
+      await open();
+      const ref = await disk(2 * MiB);
+      simulator.fault({ message: "Async.VDI.destroy", cut: true, when });
+      await xapi.destroy("VDI", ref);
+      expect(await xapi.record("VDI", ref)).toBeUndefined();
+    },
+  );
+
   test("is told by events: a name that changes wakes who watches it", async () => {
     await open();
     const ref = await disk(2 * MiB);
