@@ -4,8 +4,7 @@ import { randomBytes } from "node:crypto";
 import type * as z from "zod";
 import { type connectorShape, isoOf, networkOf, storageOf, templateOf } from "./connector.ts";
 import { explain, InputError, XapiError } from "./errors.ts";
-import { leaseSchema } from "./layer/entry.ts";
-import { isDead, newLease } from "./layer/holder.ts";
+import { isDead, leaseIn, newLease } from "./layer/holder.ts";
 import { isOurs, isOutgrown, MADE, marksFor, marksOf } from "./layer/marks.ts";
 import type { Context } from "./resource.ts";
 import type { Xapi } from "./xapi/client.ts";
@@ -164,11 +163,8 @@ export const leftProbes = (vdis: readonly Rec<"VDI">[], connectorId: string): Re
 const RUN = "xenlayer:run";
 
 function isOrphan(vdi: Rec<"VDI">): boolean {
-  try {
-    return isDead(leaseSchema.parse(JSON.parse(vdi.other_config[RUN] ?? "")));
-  } catch {
-    return false;
-  }
+  const lease = leaseIn(vdi.other_config[RUN]);
+  return lease !== undefined && isDead(lease);
 }
 
 const PROBE = "xenlayer probe";

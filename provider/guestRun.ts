@@ -198,11 +198,7 @@ export function judgeRun(
     };
   if (vm.power_state === "Halted") return { state: "ready", value: true };
   if (vm.power_state !== "Running") return { state: "pending", message: `the machine is ${vm.power_state.toLowerCase()}: resume it` };
-  if (answered !== undefined)
-    return {
-      state: "failed",
-      error: stillRunning(run, answered),
-    };
+  if (answered !== undefined) return { state: "failed", error: stillRunning(run, answered) };
   const progress = progressOf(vm, run.nonce);
   if (progress !== undefined) return { state: "pending", ...shownProgress(progress, run) };
   if (run.manual !== undefined) return { state: "pending", message: run.manual };

@@ -1,18 +1,11 @@
 // The time that a finalize may take: one budget for all its boots, and whatever it ends in, the next up goes on from there.
 import { rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { type OpenStage, openStage, Story, step, windowsGuest } from "./testing.ts";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { scannedGuest, sharedStage } from "./testing/sharedStage.ts";
+import { step } from "./testing.ts";
 
-let stage: OpenStage;
-let story: Story;
-beforeAll(async () => {
-  stage = await openStage();
-  // Endpoint protection has something to delete at every boot, for ever: noisy to the guest's plain tests, harmless to the full rules.
-  const scanner = { match: "scanner.exe", pending: ["temp-file" as const], pendingReboots: 99 };
-  story = await Story.begin(stage, { ...windowsGuest, programs: [...windowsGuest.programs, scanner] });
-});
-afterAll(() => stage?.close());
+const { stage, story } = await sharedStage(scannedGuest);
 afterEach(() => {
   vi.restoreAllMocks();
   stage.sim.clearFaults();

@@ -1,28 +1,11 @@
 // Versions that an engineer installs by hand: nobody restarts the machine but the engineer, and Shutdown For Finalize is the finalize.
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { FatVolume } from "../simulator/storage/fat.ts";
 import { explain } from "./errors.ts";
-import { failing } from "./testing/sharedStage.ts";
-import { changes, halfMade, type Made, type OpenStage, openStage, Story, type StoryLayer, windowsGuest } from "./testing.ts";
+import { failing, scannedGuest, sharedStage } from "./testing/sharedStage.ts";
+import { halfMade, type Made } from "./testing.ts";
 
-let stage: OpenStage;
-let story: Story;
-beforeAll(async () => {
-  stage = await openStage();
-  // Endpoint protection has something to delete at every boot, for ever: noisy to the guest's plain tests, harmless to the full rules.
-  const scanner = { match: "scanner.exe", pending: ["temp-file" as const], pendingReboots: 99 };
-  story = await Story.begin(stage, { ...windowsGuest, programs: [...windowsGuest.programs, scanner] });
-});
-afterAll(() => stage?.close());
-
-/** A layer of its own; afterwards the pool is as it was. */
-async function withLayer(name: string, body: (layer: StoryLayer) => Promise<void>): Promise<void> {
-  const before = stage.pool();
-  const layer = await story.layer(name);
-  await body(layer);
-  await stage.destroy(layer.made);
-  expect(changes(before, stage.pool())).toEqual([]);
-}
+const { stage, withLayer } = await sharedStage(scannedGuest);
 
 const manual = { mode: "manual", install: [] };
 const starts = (): number => stage.sim.log.filter(({ method }) => method.endsWith("VM.start")).length;

@@ -2,6 +2,7 @@
  * Simulated time. Durations of guests, tasks and hosts go through a Clock, and nothing else does: a client's own waits (the timeout of event.from, HTTP timeouts)
  * stay real, or clients would spin.
  */
+
 export interface Clock {
   /** Milliseconds since the epoch, simulated. */
   now(): number;

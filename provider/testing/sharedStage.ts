@@ -2,7 +2,7 @@
 import { afterAll, expect } from "vitest";
 import type { ConnectorCredentials } from "../resource.ts";
 import { connectFor } from "../session.ts";
-import { changes, type OpenStage, openStage, type Stage, Story, type StoryLayer } from "../testing.ts";
+import { changes, type OpenStage, openStage, type Stage, Story, type StoryLayer, windowsGuest } from "../testing.ts";
 import type { Xapi } from "../xapi/client.ts";
 
 export interface SharedStage {
@@ -15,11 +15,17 @@ export interface SharedStage {
   told(work: () => Promise<unknown>, on?: Stage): Promise<string>;
 }
 
+/** Endpoint protection has something to delete at every boot, for ever: noisy to the guest's plain tests, harmless to the full rules. */
+export const scannedGuest = {
+  ...windowsGuest,
+  programs: [...windowsGuest.programs, { match: "scanner.exe", pending: ["temp-file" as const], pendingReboots: 99 }],
+};
+
 /** Opened at once, and closed after the tests of the file that calls it. */
-export async function sharedStage(): Promise<SharedStage> {
+export async function sharedStage(guest?: Parameters<typeof Story.begin>[1]): Promise<SharedStage> {
   const stage = await openStage();
   afterAll(() => stage.close());
-  const story = await Story.begin(stage);
+  const story = await Story.begin(stage, guest);
   return {
     stage,
     story,
